@@ -1,0 +1,51 @@
+"""What all tests share: where the reference data is, Hypothesis profiles, and skips that may not be."""
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+hypothesis.settings.register_profile("local", deadline=None)
+hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("repeatable" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The reference data (workflow traces and more): $PENSTOCK_SHARED, or `shared` beside the repository."""
+    path = Path(os.environ.get("PENSTOCK_SHARED") or ROOT.parent / "shared")
+    if not path.is_dir():
+        pytest.skip("shared data missing: set PENSTOCK_SHARED to its directory")
+    return path
+
+
+# A test that needs a program which is not there says pytest.skip("program missing: dot"). With
+# PENSTOCK_REQUIRE_ALL=1, where whoever runs the tests has installed the programs, that is a failure instead.
+
+
+def _refuse_missing_program(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if os.environ.get("PENSTOCK_REQUIRE_ALL") != "1" or not report.skipped or hasattr(report, "wasxfail"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    reason = reason.removeprefix("Skipped: ")
+    if reason.startswith("program missing:"):
+        report.outcome = "failed"
+        report.longrepr = f"{reason} (PENSTOCK_REQUIRE_ALL=1 forbids this skip)"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _refuse_missing_program(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _refuse_missing_program(report)
+    return report
