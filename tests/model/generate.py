@@ -1,0 +1,342 @@
+"""Random graphs, small and odd, and the count of what they have covered.
+
+The generator builds valid graphs only and knows nothing of how a run goes; `Coverage` says whether its dice
+are loaded well enough. It must never import anything of the package under test.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from random import Random
+
+from tests.model.spec import (
+    TRIGGERS,
+    Fact,
+    GraphSpec,
+    Instance,
+    LimitSpec,
+    Need,
+    OnFailure,
+    Path,
+    Scope,
+    Script,
+    Step,
+    Trigger,
+    problems,
+    scopes,
+    seen_at,
+)
+
+MOST_INSTANCES = 300
+MOST_STEPS = 14
+DEEPEST = 3
+
+
+def random_spec(rng: Random) -> GraphSpec:
+    """Make a valid graph of 1 to 14 steps; one state of `rng` gives one graph."""
+    while True:
+        spec = _finale(rng) if rng.random() < 0.4 else _any_graph(rng)
+        assert not problems(spec), (problems(spec), spec)
+        if instances(spec, Script.of(spec)) <= MOST_INSTANCES:
+            return spec
+
+
+def instances(spec: GraphSpec, script: Script) -> int:
+    """Count the instances of a run in which every map opens: no run has more."""
+    sources = {step.id: step.source or "" for step in spec.steps}
+
+    def count(heads: Scope, path: Path) -> int:
+        if not heads:
+            return 1
+        size = script.size(sources[heads[0]], path)
+        return sum(count(heads[1:], (*path, index)) for index in range(size))
+
+    return sum(count(scope, ()) for scope in scopes(spec).values())
+
+
+def _any_graph(rng: Random) -> GraphSpec:
+    depth = rng.choices(range(DEEPEST + 1), (3, 2, 2, 7))[0]
+    limits = _limits(rng)
+    steps: list[Step] = []
+    scope: dict[str, Scope] = {}
+    for index in range(rng.randint(1, rng.choice((6, MOST_STEPS, MOST_STEPS, MOST_STEPS)))):
+        needs, under = _spine(rng, scope, depth) or _needs(rng, scope, depth)
+        step = _step(rng, f"s{index}", needs, limits)
+        steps.append(step)
+        scope[step.id] = (*under, step.id) if step.source is not None else under
+    if rng.random() < 0.3:
+        rng.shuffle(steps)  # the order of definition need not follow the needs
+    return GraphSpec(
+        steps=tuple(steps),
+        limits=limits,
+        on_failure=_on_failure(rng),
+        max_concurrency=rng.choice((None, None, None, 1, 2, 4)),
+        capacities=(rng.choice((1, 2, 4, 1000, 1000)), rng.choice((1, 3, 1000))),
+        cancel_after=_cancel_after(rng, len(steps)),
+        seed=rng.getrandbits(32),
+    )
+
+
+def _spine(rng: Random, scope: Mapping[str, Scope], depth: int) -> tuple[tuple[Need, ...], Scope] | None:
+    """Let the first steps open maps in one another at once: left to chance, few graphs get deep."""
+    deepest = max(scope, key=lambda node: len(scope[node]), default=None)
+    if deepest is None or len(scope[deepest]) != len(scope) - 1 or len(scope) > depth or rng.random() < 0.1:
+        return None
+    return (Need(deepest, "each"),), scope[deepest]
+
+
+def _finale(rng: Random) -> GraphSpec:
+    """Make a short run that ends with handlers, cancelled near its end: chance alone rarely does that."""
+    first = [
+        Step(f"s{index}", max_attempts=rng.randint(1, 2), delay=1.0) for index in range(rng.randint(1, 3))
+    ]
+    needs = tuple(Need(step.id, rng.choice(("outcome", "optional"))) for step in first)
+    if rng.random() < 0.2:
+        needs = (Need(first[0].id, "after"), *needs)
+    triggers: tuple[Trigger, ...] = ("always",)
+    if rng.random() < 0.75:
+        triggers = ("all_failed", "all_failed", "any_succeeded", "all_done", "none_failed", "callable")
+    last = [
+        Step(
+            id=f"end{index}",
+            needs=rng.choice((needs, needs[-1:], needs[-1:])),
+            trigger=rng.choice(triggers),
+            max_attempts=rng.randint(1, 3),
+            delay=2.0,
+            when=rng.random() < 0.2,
+        )
+        for index in range(rng.randint(2, 5))
+    ]
+    spec = GraphSpec(
+        steps=(*first, *last),
+        on_failure=rng.choice((_on_failure(rng), "continue")),
+        max_concurrency=rng.choice((None, None, None, 2)),
+        cancel_after=2 * len(first) + rng.randint(0, 3) if rng.random() < 0.75 else None,
+    )
+    return replace(spec, seed=_unlucky_seed(rng, first[-1].id, [step.id for step in last]))
+
+
+def _unlucky_seed(rng: Random, first: str, last: Sequence[str]) -> int:
+    """Choose a seed by which, mostly, the first of these fails for good and then some of the last do."""
+    seeds = [rng.getrandbits(32) for _ in range(20)]
+
+    def failures(seed: int) -> int:
+        script = Script(seed)
+        fails = sum(script.outcome(node, (), 1)[0] != "ok" for node in last)
+        return fails + 10 * (script.outcome(first, (), 1)[0] == "fatal")
+
+    return max(seeds[: rng.choice((1, 10, 20))], key=failures)
+
+
+def _on_failure(rng: Random) -> OnFailure:
+    choices: tuple[OnFailure, ...] = ("stop", "stop", "drain", "continue", "continue")
+    return rng.choice(choices)
+
+
+def _cancel_after(rng: Random, steps: int) -> int | None:
+    if rng.random() < 0.65:
+        return None
+    return 0 if rng.random() < 0.1 else rng.randint(1, 1 + 3 * steps)
+
+
+def _limits(rng: Random) -> tuple[LimitSpec, ...]:
+    found = []
+    for name in rng.sample(("api", "disk", "gpu"), rng.choice((0, 0, 1, 2))):
+        shape = rng.choice(("capacity", "rate", "both"))
+        capacity = None if shape == "rate" else rng.randint(1, 3)
+        rate = None if shape == "capacity" else (rng.randint(1, 4), rng.choice((0.5, 1.0, 2.0)))
+        found.append(LimitSpec(name, capacity, rate))
+    return tuple(found)
+
+
+def _step(rng: Random, node: str, needs: tuple[Need, ...], limits: Sequence[LimitSpec]) -> Step:
+    runner = rng.randint(0, 1)
+    return Step(
+        id=node,
+        needs=needs,
+        trigger=_trigger(rng, needs),
+        when=rng.random() < 0.2,
+        optional=rng.random() < 0.12,
+        max_attempts=rng.choice((1, 2, 2, 3)),
+        delay=rng.choice((0.0, 0.25, 1.0, 2.0, 4.0)),
+        timeout=rng.choice((None, None, None, 1.125, 2.125, 3.625)),
+        limits=tuple((limit.name, _weight(rng, limit)) for limit in limits if rng.random() < 0.4),
+        runner=0 if runner == 0 else 1,
+    )
+
+
+def _weight(rng: Random, limit: LimitSpec) -> int:
+    most = min(limit.capacity or 9, limit.rate[0] if limit.rate is not None else 9)
+    return rng.choice((1, rng.randint(1, most)))
+
+
+def _trigger(rng: Random, needs: Sequence[Need]) -> Trigger:
+    """Choose among the triggers that these needs allow."""
+    if not all(need.accepts("C") for need in needs if need.is_data):
+        return "all_succeeded"
+    free: tuple[Trigger, ...] = ("all_done", "none_failed", "always", "always", "callable")
+    allowed = (*free, "any_succeeded", "all_failed") if needs else free
+    return "all_succeeded" if rng.random() < (0.05 if needs else 0.7) else rng.choice(allowed)
+
+
+def _needs(rng: Random, scope: Mapping[str, Scope], depth: int) -> tuple[tuple[Need, ...], Scope]:
+    """Choose the needs of a step and the scope they put it in (without the map that it may open itself)."""
+    known = list(scope)
+    if not known or rng.random() < 0.1:
+        return (), ()
+    lenient = rng.random() < 0.5  # then any trigger is possible
+    parent = rng.choice(known)
+    if rng.random() < 0.5:
+        parent = max(known, key=lambda node: (len(scope[node]), rng.random()))
+    if not lenient and len(scope[parent]) < depth and rng.random() < 0.55:
+        needs = [Need(parent, "each")]
+    elif not lenient and scope[parent] and rng.random() < 0.6:
+        needs = [_gather(rng, parent, scope[parent])]
+    else:
+        needs = [_plain(rng, parent, lenient, after=not scope[parent])]
+    under = seen_at(needs[0], scope[parent])
+    for other in rng.sample(known, min(len(known), rng.choice((0, 0, 1, 1, 2)))):
+        if scope[other] == under[: len(scope[other])]:
+            needs.append(_plain(rng, other, lenient, after=True))
+        elif not lenient:
+            gather = _gather(rng, other, scope[other])
+            if seen_at(gather, scope[other]) == under[: len(scope[other]) - gather.levels]:
+                needs.append(gather)
+    once = {(need.parent, need.how): need for need in reversed(needs)}  # the first one made the scope
+    return tuple(rng.sample(list(once.values()), len(once))), under
+
+
+def _gather(rng: Random, parent: str, scope: Scope) -> Need:
+    levels = rng.randint(1, len(scope)) if rng.random() < 0.5 else 1
+    return Need(parent, "gather", policy=rng.choice(("raise", "drop", "keep")), levels=levels)
+
+
+def _plain(rng: Random, parent: str, lenient: bool, after: bool) -> Need:
+    """Choose a need that does not change the scope; `after` is never what lifts a step into a map."""
+    how = rng.choice(("outcome", "optional", "default") if lenient else ("use", "use", "outcome", "optional"))
+    if after and rng.random() < 0.2:
+        return Need(parent, "after")
+    if how in ("outcome", "optional"):
+        return Need(parent, "outcome" if how == "outcome" else "optional")
+    return Need(parent, "use", default=how == "default")
+
+
+# What has been covered
+
+ENDS = ("succeeded", "failed", "skipped-condition", "skipped-upstream", "skipped-stopped", "cancelled")
+LIMITS = ("none", "capacity", "rate", "both", "weight>1", "max_concurrency")
+PHASES = (
+    "nothing started",
+    "something running",
+    "something retrying",
+    "after everything but clean-up",
+    "none",
+)
+CELLS: tuple[str, ...] = (
+    # Every trigger can end in every way. An `always` step is skipped as UPSTREAM or STOPPED only with its
+    # whole map, when the source of the map did not succeed. An `all_done`, `all_failed` or callable one is
+    # skipped as UPSTREAM so, or when the run is stopping and a need that it does not accept has failed.
+    *(f"trigger {trigger} × {end}" for trigger in TRIGGERS for end in ENDS),
+    *(f"on_failure {how} × {what}" for how in ("stop", "drain", "continue") for what in ("failure", "none")),
+    *(f"limit {kind}" for kind in LIMITS),
+    *(f"cancel {phase}" for phase in PHASES),
+    # Depth 0 is a graph without maps: it is never empty.
+    *(f"depth {depth} × {what}" for depth in range(DEEPEST + 1) for what in ("full", "failed item")),
+    *(f"depth {depth} × empty" for depth in range(1, DEEPEST + 1)),
+)
+
+
+class Coverage:
+    """Counts in how many runs each cell occurred: a run counts once for a cell, however often it met it."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.counts: Counter[str] = Counter()
+
+    def note(self, spec: GraphSpec, script: Script, history: Sequence[Fact]) -> None:
+        """Count the cells that a run has met."""
+        self.runs += 1
+        met = {
+            *_trigger_cells(spec, history),
+            *_limit_cells(spec),
+            *_depth_cells(spec, script, history),
+            *_cancel_cells(spec, history),
+            f"on_failure {spec.on_failure} × {_failure(history)}",
+        }
+        self.counts.update(met)
+
+    def table(self) -> str:
+        """Write the counts for people, a cell a line."""
+        wide = max(len(cell) for cell in CELLS)
+        lines = [f"{cell:{wide}} {self.counts[cell]:7}" for cell in CELLS]
+        return "\n".join([f"{'runs':{wide}} {self.runs:7}", *lines])
+
+    def missing(self, minimum: int) -> list[str]:
+        """List the cells that were met in fewer than `minimum` runs."""
+        return [f"{cell}: {self.counts[cell]}" for cell in CELLS if self.counts[cell] < minimum]
+
+
+def _failure(history: Iterable[Fact]) -> str:
+    return "failure" if any(fact[0] == "failed" for fact in history) else "none"
+
+
+def _trigger_cells(spec: GraphSpec, history: Sequence[Fact]) -> Iterator[str]:
+    triggers = {step.id: step.trigger for step in spec.steps}
+    for fact in history:
+        end = f"skipped-{fact[3].lower()}" if fact[0] == "skipped" else fact[0]
+        if end in ENDS:
+            yield f"trigger {triggers[fact[1]]} × {end}"
+
+
+def _limit_cells(spec: GraphSpec) -> Iterator[str]:
+    limits = {limit.name: limit for limit in spec.limits}
+    used = [(limits[name], weight) for step in spec.steps for name, weight in step.limits]
+    if not used:
+        yield "limit none"
+    if spec.max_concurrency is not None:
+        yield "limit max_concurrency"
+    for limit, weight in used:
+        if weight > 1:
+            yield "limit weight>1"
+        yield f"limit {'rate' if limit.capacity is None else 'capacity' if limit.rate is None else 'both'}"
+
+
+def _depth_cells(spec: GraphSpec, script: Script, history: Sequence[Fact]) -> Iterator[str]:
+    """Judge each map that opened by the items of its head; a graph without maps by all its steps."""
+    heads = [step for step in spec.steps if step.source is not None]
+    ended = {(fact[1], fact[2]): fact[0] for fact in history if fact[0] in ("succeeded", "failed")}
+    if not heads and "failed" in ended.values():
+        yield "depth 0 × failed item"
+    elif not heads and len(ended) == list(ended.values()).count("succeeded") == len(spec.steps):
+        yield "depth 0 × full"
+    opened = [(fact[1], fact[2], fact[3]) for fact in history if fact[0] == "expanded"]
+    for head, path, count in opened:
+        ends = [ended.get((head, (*path, index))) for index in range(count)]
+        if not ends:
+            yield f"depth {len(path) + 1} × empty"
+        elif "failed" in ends:
+            yield f"depth {len(path) + 1} × failed item"
+        elif set(ends) == {"succeeded"}:
+            yield f"depth {len(path) + 1} × full"
+
+
+def _cancel_cells(spec: GraphSpec, history: Sequence[Fact]) -> Iterator[str]:
+    asked = [index for index, fact in enumerate(history) if fact[0] == "cancel_asked"]
+    if not asked:
+        yield "cancel none"
+        return
+    always = {step.id for step in spec.steps if step.trigger == "always"}
+    states: dict[Instance, str] = {
+        (fact[1], fact[2]): fact[0] for fact in history[: asked[0]] if len(fact) > 3
+    }
+    later = {fact[1] for fact in history[asked[0] :] if len(fact) > 3}
+    if not any(fact[0] == "started" for fact in history[: asked[0]]):
+        yield "cancel nothing started"
+    if "started" in states.values():
+        yield "cancel something running"
+    if "retrying" in states.values():
+        yield "cancel something retrying"
+    if later and later <= always:
+        yield "cancel after everything but clean-up"
