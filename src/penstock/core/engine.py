@@ -1,0 +1,393 @@
+"""The hands of the machine: one turn, and the two shells that wait between turns.
+
+A turn is: take the replies, let the machine step, answer what it asks of user code, tell the observers what
+is now recorded, and only then carry the commands out.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
+from threading import get_ident
+from typing import Any
+
+from . import commands, events
+from .binding import Binder
+from .commands import ABANDON, DECIDE, DECIDED, ENDED, FAILED, GO_ON, START, STOP, STOP_TIMEOUT, Command, Reply
+from .context import Context
+from .errors import InternalError
+from .failures import RetryOn, failure_of
+from .machine import Machine
+from .machine import facts as facts_of
+from .machine.state import WAITING
+from .mailbox import Mailbox
+from .model import Condition, Failure, RunOptions
+from .plan import WIDE, Plan
+from .ports import Observer, Runner, Work
+new: Any = tuple.__new__  # makes a named tuple at a third of the cost of its class
+
+
+def wall_anchored_clock() -> Callable[[], float]:
+    """A clock that shows the wall's time at its start and then never jumps."""
+    offset = time.time() - time.monotonic()
+    monotonic = time.monotonic
+    return lambda: offset + monotonic()
+
+
+class Engine:
+    """One run of one plan.
+
+    Args:
+        plan: What runs.
+        inputs: The run's inputs, checked.
+        options: How it runs.
+        runners: By the names that the plan uses.
+        run_id: Of this run.
+        override: Values of nodes that do not run.
+        targets: For the record: what the run was restricted to.
+        clock: Seconds; replaced in tests.
+
+    Attributes:
+        machine: Where the run stands.
+        mailbox: Where replies are posted.
+        warnings: What observers raised, and the like.
+        abandoned: Names of what could not be stopped.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        inputs: Mapping[str, Any],
+        options: RunOptions,
+        runners: Mapping[str, Runner],
+        run_id: str,
+        *,
+        override: Mapping[str, Any] | None = None,
+        targets: Sequence[str] | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self.plan = plan
+        self.options = options
+        self.run_id = run_id
+        self.clock = clock or wall_anchored_clock()
+        self.mailbox = Mailbox()
+        self.machine = Machine(
+            plan,
+            on_failure=options.on_failure,
+            max_concurrency=options.max_concurrency,
+            capacities={name: runner.capacity for name, runner in runners.items()},
+            grace=options.grace,
+        )
+        self.warnings: list[str] = []
+        self.abandoned: list[str] = []
+        self._runners = [runners[name] for name in plan.runners]
+        self._inputs = inputs
+        self._binder = Binder(self.machine.state, inputs)
+        self._observers: list[Observer] = list(options.observers)
+        self._override = override or {}
+        self._targets = tuple(targets) if targets is not None else None
+        self._said: deque[Any] = deque()
+        self._thread = get_ident()
+        self._ask_later: Callable[[Coroutine[Any, Any, None]], None] | None = None
+        self._calls: list[_Call | None] = [None] * len(plan.nodes)
+        self._maps = bool(plan.opens)
+        self._hands: dict[tuple[int, bool, bool], _Hand] = {}
+        self._lone: Callable[[Work], None] | None = None
+
+    @property
+    def finished(self) -> bool:
+        return self.machine.state.finished is not None
+
+    def begin(self) -> None:
+        """Opens the runners and records the run's start."""
+        self._thread = get_ident()
+        for runner in self._runners:
+            runner.open(self.mailbox, self.clock)
+        seed = self.options.seed if self.options.seed is not None else int.from_bytes(os.urandom(4))
+        shape: tuple[tuple[str, tuple[str, ...]], ...] = ()
+        if self._observers:
+            shape = tuple((node.id, tuple(need.node for need in node.needs)) for node in self.plan.graph.nodes)
+        options = {
+            "on_failure": self.options.on_failure,
+            "max_concurrency": self.options.max_concurrency,
+            "grace": self.options.grace,
+        }
+        event = events.RunStarted(
+            self.run_id, self.plan.graph.name, shape, seed, self._inputs, self._targets,
+            tuple(self._override), options, self.options.tags, None, self.clock(),
+        )  # fmt: skip
+        self.machine.begin(event, self._override)
+
+    def turn(self) -> None:
+        """One turn. Must be called in the engine's thread only."""
+        machine, replies = self.machine, self.mailbox.replies
+        batch: list[Reply] = []
+        while replies:
+            batch.append(replies.popleft())
+        if self._maps:
+            batch = [self._checked(reply) for reply in batch]
+        while self._said:
+            self.say(self._said.popleft())
+        todo = machine.step(batch, self.clock())
+        if todo and todo[0][0] != START:
+            todo = self._decide(todo)
+        if self._observers or machine.state.failures or machine.state.stopping:
+            self._record()
+        else:
+            machine.log.clear()
+        if todo:
+            self._carry_out(todo)
+
+    def next_alarm(self) -> float | None:
+        """Seconds until the machine wants a turn by itself; None if it does not."""
+        when = self.machine.next_alarm()
+        return None if when is None else max(0.0, when - self.clock())
+
+    def cancel(self, reason: str = "") -> None:
+        """Asks for the run to be cancelled; from any thread, and from a signal handler."""
+        self.mailbox.post((commands.ASKED, reason))
+
+    def hurry(self) -> None:
+        """Gives up at once what was asked to end: the second Ctrl-C. From any thread."""
+        self.mailbox.post((commands.HURRIED,))
+
+    def add_observer(self, observer: Observer) -> None:
+        """One more to be told; before the run begins."""
+        self._observers.append(observer)
+
+    def say(self, event: Any) -> None:
+        """Tells the observers something that the machine need not know; from any thread.
+
+        Observers are only ever called in the engine's thread, so they need no locks.
+        """
+        if not self._observers:
+            return
+        if get_ident() != self._thread:
+            self._said.append(event)
+            self.mailbox.ring()
+            return
+        for observer in list(self._observers):
+            self._tell(observer, event)
+
+    def close(self) -> None:
+        """Closes the runners."""
+        for runner in self._runners:
+            runner.close()
+
+    def use_lone_runner(self, submit: Callable[[Work], None]) -> None:
+        """Lets a step that is alone in a moment run in the engine's thread: nothing is waited for meanwhile,
+        so a hop to another thread would only cost time."""
+        self._lone = submit
+
+    def answer_async(self, later: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+        """Gives the engine a way to await a condition."""
+        self._ask_later = later
+
+    def _checked(self, reply: Reply) -> Reply:
+        """Turns a success that a map cannot be made from into a failure that says so."""
+        if reply[0] != ENDED or reply[3] != commands.OK:
+            return reply
+        state = self.machine.state
+        site = state.site[reply[1]]
+        if not self.plan.flags[site] & WIDE or site not in self.plan.opens or isinstance(reply[4], (list, tuple)):
+            return reply
+        heads = [
+            self.plan.graph.nodes[self.plan.graph.scopes[scope].head].id for scope in self.plan.opens[site]
+        ]
+        text = (
+            f"{heads[0]!r} maps over the value of {state.path(reply[1])}, which is of type "
+            f"{type(reply[4]).__name__}; return a list or a tuple"
+        )
+        failure = Failure("error", "TypeError", text, retryable=False)
+        return (*reply[:3], FAILED, failure, None, *reply[6:])
+
+    def _decide(self, todo: list[Command]) -> list[Command]:
+        """Answers questions to user code inside the turn, so that they are recorded with what raised them."""
+        done: list[Command] = []
+        while todo:
+            answers: list[Reply] = []
+            for command in todo:
+                if command[0] != DECIDE:
+                    done.append(command)
+                    continue
+                reply = self._ask(command[1], command[2])
+                if reply is not None:
+                    answers.append(reply)
+            todo = self.machine.step(answers, self.clock()) if answers else []
+        return done
+
+    def _ask(self, i: int, what: int) -> Reply | None:
+        state = self.machine.state
+        node = self.plan.nodes[self.plan.node[state.site[i]]]
+        condition = node.when if what == commands.WHEN else node.trigger
+        assert isinstance(condition, Condition)
+        try:
+            arguments = self._binder.question(i, condition, outcomes=what == commands.TRIGGER)
+            answer = condition.call(**arguments)
+            if condition.is_async or hasattr(answer, "__await__"):
+                if self._ask_later is None:
+                    raise TypeError("an async condition needs a run on an event loop; use arun()")
+                self._ask_later(self._await_answer(i, what, answer))
+                return None
+        except Exception as error:
+            return (DECIDED, i, what, failure_of(error, kind="condition"))
+        return (DECIDED, i, what, self._as_bool(answer, node.id, what))
+
+    async def _await_answer(self, i: int, what: int, answer: Any) -> None:
+        try:
+            value = await answer
+        except Exception as error:
+            self.mailbox.post((DECIDED, i, what, failure_of(error, kind="condition")))
+            return
+        node = self.plan.nodes[self.plan.node[self.machine.state.site[i]]]
+        self.mailbox.post((DECIDED, i, what, self._as_bool(value, node.id, what)))
+
+    @staticmethod
+    def _as_bool(answer: Any, node: str, what: int) -> bool | Failure:
+        if isinstance(answer, bool):
+            return answer
+        word = "when" if what == commands.WHEN else "trigger"
+        text = f"{word} of {node!r} returned {type(answer).__name__}, not a bool"
+        return Failure("condition", "TypeError", text, retryable=False)
+
+    def _record(self) -> None:
+        """Tells the observers what is now a fact."""
+        log = self.machine.drain()
+        if self.machine.state.failures or self.machine.state.stopping:
+            self._note_abandoned(log)
+        if not self._observers:
+            return
+        for fact in log:
+            event = self.machine.event(fact)
+            for observer in list(self._observers):
+                self._tell(observer, event)
+
+    def _note_abandoned(self, log: list[facts_of.Fact]) -> None:
+        for fact in log:
+            if fact[0] in (facts_of.FAILED, facts_of.RETRYING):
+                name = fact[3].abandoned
+            elif fact[0] == facts_of.CANCELLED:
+                name = fact[3]
+            else:
+                continue
+            if name is not None:
+                self.abandoned.append(name)
+
+    def _tell(self, observer: Observer, event: Any) -> None:
+        try:
+            observer(event)
+        except Exception as error:
+            if observer in self._observers:
+                self._observers.remove(observer)
+            name = getattr(observer, "__qualname__", type(observer).__qualname__)
+            self.warnings.append(
+                f"observer {name} raised {type(error).__name__}: {error}; it is told nothing more"
+            )
+
+    def _carry_out(self, todo: list[Command]) -> None:
+        lone = self._lone
+        if lone is not None and (len(todo) > 1 or self._busy()):
+            lone = None
+        state = self.machine.state
+        site, total, value, node_of = state.site, state.total, state.value, self.plan.node
+        calls = self._calls
+        for command in todo:
+            if command[0] != START:
+                self._stop(command)
+                continue
+            _, i, token = command
+            node = node_of[site[i]]
+            call, wires, fixed, retry_on, simple, id, runner = calls[node] or self._prepare(node)
+            arguments = {}
+            for param, step in wires:
+                arguments[param] = value[i + step]
+            if fixed:
+                arguments.update(fixed)
+            context, path = None, id
+            if not simple or i >= total:
+                try:
+                    context, path = self._special(i, node, arguments)
+                except Exception as error:
+                    now = self.clock()
+                    self.mailbox.post((ENDED, i, token, FAILED, failure_of(error), None, now, now))
+                    continue
+            work = new(Work, (i, token, call, arguments, retry_on, context, path))
+            if lone is not None and runner.lone:
+                lone(work)
+            else:
+                runner.submit(work)
+
+    def _special(self, i: int, node: int, arguments: dict[str, Any]) -> tuple[Context | None, str]:
+        """What most calls do not have: arguments that must be made, a context, a path with indices."""
+        if self.plan.partial[node]:
+            self._binder.partial(i, arguments)
+        state = self.machine.state
+        where = state.path(i)
+        param = self.plan.nodes[node].context
+        if param is None:
+            return None, str(where)
+        attempt = len(state.failures.get(i, ())) + 1
+        context = arguments[param] = Context(self.run_id, where, attempt, self.say)
+        return context, str(where)
+
+    def _prepare(self, node: int) -> _Call:
+        of = self.plan.nodes[node]
+        key = (self.plan.runner[node], of.timeout is not None, of.is_async)
+        hand = self._hands.get(key)
+        if hand is None:
+            hand = self._hands[key] = _Hand(self._runners[key[0]], *key[1:])
+        call = self._calls[node] = (
+            of.call,
+            self.plan.wires[node],
+            self._binder.fixed(node) if of.bound or of.inputs else None,
+            of.retry.retry_on if of.retry is not None else None,
+            not self.plan.partial[node] and of.context is None,
+            of.id,
+            hand,
+        )
+        return call
+
+    def _stop(self, command: Command) -> None:
+        kind, i, token = command[:3]
+        runner = self._runners[self.plan.runner[self.plan.node[self.machine.state.site[i]]]]
+        if kind == STOP:
+            runner.stop(i, token, timeout=command[3] == STOP_TIMEOUT)
+        elif kind == ABANDON:
+            runner.abandon(i, token)
+        elif kind == GO_ON:
+            raise InternalError("streams have no runner yet")
+
+    @property
+    def idle(self) -> bool:
+        """Nothing runs and nothing is asked or awaited: if the run has not ended, it never will."""
+        state = self.machine.state
+        return state.free_total >= state.slots_total and not state.asked and not state.status.count(WAITING)
+
+    def _busy(self) -> bool:
+        """Whether anything but the one step just started runs, is ready, or is timed."""
+        state = self.machine.state
+        if state.slots_total - state.free_total > 1 or state.alarms or state.asked:
+            return True
+        for queue in state.ready:
+            if queue.front or queue.heap:
+                return True
+        return False
+
+
+class _Hand:
+    """A runner as one node uses it."""
+
+    __slots__ = ("lone", "submit")
+
+    def __init__(self, runner: Runner, timed: bool, is_async: bool) -> None:
+        self.submit: Callable[[Work], None] = partial(runner.submit, timed=True) if timed else runner.submit
+        self.lone = not timed and not is_async  # may run in the engine's thread when nothing else does
+
+
+_Call = tuple[
+    Callable[..., Any], tuple[tuple[str, int], ...], dict[str, Any] | None, RetryOn, bool, str, _Hand
+]
+"""What an attempt of a node calls: function, wires, fixed arguments, `retry_on`, whether that is all, id, runner."""

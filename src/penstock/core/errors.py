@@ -1,0 +1,83 @@
+"""Every error Penstock raises on purpose. It names nothing above itself, so that a reader can start here.
+
+PenstockError
+├── GraphError (ValueError)      the graph, or what was asked of it, is wrong; nothing has started
+│   └── CycleError               its needs run in a circle; `.cycle` holds the ids in order
+├── InputError (ValueError)      the inputs, targets or overrides of one run do not fit the graph
+├── RunFailed                    raised by `RunResult.raise_for_failure()`; `.result` holds the run
+│   └── RunCancelled             the same, of a run that was cancelled
+└── InternalError                a bug of ours: the state of the machine is not what the rules allow
+
+RetryAfter is raised by a step, not by us: the step knows when it may be tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+
+class PenstockError(Exception):
+    """Base of all errors of this library; never raised itself."""
+
+
+class GraphError(PenstockError, ValueError):
+    """The graph is not valid; nothing was started."""
+
+
+class CycleError(GraphError):
+    """The needs of some nodes run in a circle.
+
+    Attributes:
+        cycle: The ids along one shortest circle, first and last the same.
+    """
+
+    def __init__(self, cycle: Iterable[str]) -> None:
+        self.cycle = tuple(cycle)
+        super().__init__(f"these steps wait for each other: {' -> '.join(self.cycle)}")
+
+
+class InputError(PenstockError, ValueError):
+    """What was given to one run does not fit the graph; nothing was started."""
+
+
+class RunFailed(PenstockError):
+    """The run ended without success.
+
+    Attributes:
+        result: The whole `RunResult`: nothing is lost because something failed.
+    """
+
+    def __init__(self, message: str, result: Any) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+class RunCancelled(RunFailed):
+    """The run was cancelled before it could end."""
+
+
+class InternalError(PenstockError):
+    """The machine met a state that its rules exclude: this is a bug in Penstock, please report it."""
+
+
+class RetryAfter(Exception):
+    """Raised inside a step: "try me again, but not before `seconds` from now".
+
+    It counts as a retryable failure whatever `retry_on` says, and raises the delay of the retry policy,
+    beyond `max_delay` too: the other side knows better. Without a retry policy it fails the step.
+    """
+
+    def __init__(self, seconds: float, message: str = "") -> None:
+        if not seconds >= 0:
+            raise ValueError(f"RetryAfter: seconds must be 0 or more, not {seconds!r}")
+        super().__init__(message or f"retry after {seconds} s")
+        self.seconds = float(seconds)
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """` did you mean 'transform'?` with a leading semicolon, or nothing when no word is near."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(words), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,202 @@
+"""Events: what has happened to a run, in the past tense. Whoever folds them in order knows where the run stands.
+
+They name nodes by path, never by a number of the machine: numbers follow the order of events and would
+shift under a replay that leaves some out. `Progressed` and `Logged` bypass the machine and the journal.
+Times are seconds of the run's clock (wall-anchored monotonic, see `engine`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from .model import Failure, RunStatus, SkipCause
+
+
+class NodePath(NamedTuple):
+    """A node, or one item of a map: its id and its indices, outermost first."""
+
+    node: str
+    items: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.node}[{','.join(map(str, self.items))}]" if self.items else self.node
+
+
+class RunStarted(NamedTuple):
+    """The first event of every run.
+
+    `shape` is the list of (id, ids of its needs), by which a reader sees the graph without the code.
+    """
+
+    run_id: str
+    flow: str
+    shape: tuple[tuple[str, tuple[str, ...]], ...]
+    seed: int
+    inputs: Mapping[str, Any]
+    targets: tuple[str, ...] | None
+    override: tuple[str, ...]
+    options: Mapping[str, Any]
+    tags: Mapping[str, str]
+    parent: str | None
+    at: float
+
+
+class NodeExpanded(NamedTuple):
+    """The map headed by this node opened with `size` items; a stream's map opens with None and grows."""
+
+    path: NodePath
+    size: int | None
+
+
+class NodeStarted(NamedTuple):
+    """An attempt was handed to its runner. `token` counts the hand-outs of this node, not its retries."""
+
+    path: NodePath
+    token: int
+    at: float
+
+
+class NodeYielded(NamedTuple):
+    """A stream gave its element number `position`."""
+
+    path: NodePath
+    token: int
+    position: int
+    element: Any
+
+
+class NodeDecided(NamedTuple):
+    """A condition of the user's own was answered; it is never asked again in this run."""
+
+    path: NodePath
+    what: Literal["trigger", "when"]
+    value: bool
+
+
+class NodeSucceeded(NamedTuple):
+    """An attempt brought a value, and with it what it wrote into shared state."""
+
+    path: NodePath
+    token: int
+    value: Any
+    writes: Mapping[str, Any] | None
+    source: str
+    began: float
+    ended: float
+
+
+class NodeRetrying(NamedTuple):
+    """An attempt failed and another one is due at `due`."""
+
+    path: NodePath
+    token: int
+    failure: Failure
+    due: float
+    began: float
+    ended: float
+
+
+class NodeFailed(NamedTuple):
+    """The last attempt failed, or a condition raised (then `token` is 0: nothing was started)."""
+
+    path: NodePath
+    token: int
+    failure: Failure
+    began: float
+    ended: float
+
+
+class NodeSkipped(NamedTuple):
+    """The node will never start. `because` is None when the run was cancelled from outside."""
+
+    path: NodePath
+    cause: SkipCause
+    because: NodePath | None
+
+
+class NodeCancelled(NamedTuple):
+    """The node was running, retrying or waiting when the run was stopped."""
+
+    path: NodePath
+    token: int
+    abandoned: str | None
+    began: float
+    ended: float
+
+
+class NodeWaiting(NamedTuple):
+    """A gate is open and waits for an answer under this token."""
+
+    path: NodePath
+    token: int
+    at: float
+
+
+class NodeInterrupted(NamedTuple):
+    """An attempt was cut off by a crash, or given back before it began; it is not charged to the node."""
+
+    path: NodePath
+    token: int
+
+
+class NodePaused(NamedTuple):
+    """A stream waits for its consumers and has given back its slot and its limits."""
+
+    path: NodePath
+    token: int
+
+
+class NodeResumed(NamedTuple):
+    """A paused stream has its slot and limits again."""
+
+    path: NodePath
+    token: int
+    at: float
+
+
+class AttemptReleased(NamedTuple):
+    """An abandoned attempt ended at last by itself: the limits it held are free."""
+
+    path: NodePath
+    token: int
+
+
+class CancelAsked(NamedTuple):
+    """Somebody asked for the run to be cancelled."""
+
+    reason: str
+    at: float
+
+
+class RunFinished(NamedTuple):
+    """The last event of every run that ends."""
+
+    status: RunStatus
+    at: float
+
+
+class Progressed(NamedTuple):
+    """A step says how far it is. Bypasses the machine."""
+
+    path: NodePath
+    done: float
+    total: float | None
+    text: str
+
+
+class Logged(NamedTuple):
+    """A step says something. Bypasses the machine."""
+
+    path: NodePath
+    attempt: int
+    message: str
+    fields: Mapping[str, Any]
+
+
+NodeEvent = (
+    NodeExpanded | NodeStarted | NodeYielded | NodeDecided | NodeSucceeded | NodeRetrying | NodeFailed
+    | NodeSkipped | NodeCancelled | NodeWaiting | NodeInterrupted | NodePaused | NodeResumed | AttemptReleased
+)  # fmt: skip
+Event = RunStarted | NodeEvent | CancelAsked | RunFinished
+"""What the machine folds; observers see `Progressed` and `Logged` besides."""

@@ -1,0 +1,70 @@
+"""A run that goes on in the background, as its owner holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from queue import SimpleQueue
+from threading import Event as Flag
+from typing import Any
+
+from .engine import Engine
+from .result import RunResult
+
+_END = object()
+
+
+class Handle:
+    """A started run.
+
+    Attributes:
+        run_id: Its id.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.run_id = engine.run_id
+        self._engine = engine
+        self._events: SimpleQueue[Any] = SimpleQueue()
+        self._done = Flag()
+        self._result: RunResult | None = None
+        self._error: BaseException | None = None
+        engine.add_observer(self._events.put)
+
+    def __repr__(self) -> str:
+        return f"<run {self.run_id}: {'ended' if self._done.is_set() else 'running'}>"
+
+    @property
+    def done(self) -> bool:
+        """Whether the run has ended."""
+        return self._done.is_set()
+
+    def events(self) -> Iterator[Any]:
+        """The run's events from its start, as they come; ends with the run. For one reader."""
+        while (event := self._events.get()) is not _END:
+            yield event
+        self._events.put(_END)  # so that a second look ends too
+
+    def cancel(self, reason: str = "") -> None:
+        """Asks for the run to be cancelled; `result` then waits for its orderly end."""
+        self._engine.cancel(reason)
+
+    def result(self, timeout: float | None = None) -> RunResult:
+        """Waits for the end of the run.
+
+        Args:
+            timeout: Seconds to wait at most; None for as long as it takes.
+
+        Raises:
+            TimeoutError: It has not ended by then; it goes on.
+        """
+        if not self._done.wait(timeout):
+            raise TimeoutError(f"run {self.run_id} has not ended after {timeout:g} s; it goes on")
+        if self._error is not None:
+            raise self._error
+        assert self._result is not None
+        return self._result
+
+    def finish(self, result: RunResult | None, error: BaseException | None) -> None:
+        """Called by whoever ran the engine."""
+        self._result, self._error = result, error
+        self._done.set()
+        self._events.put(_END)

@@ -1,0 +1,11 @@
+"""The machine: where a run stands, what its events change, what is to be done next.
+
+state (arrays and numbering) < facts (tuples and events) < queues, judge (reads) < apply (the only writer)
+< dispatch, decide (choices) < core (the machine itself), recover, invariants.
+
+Pure: no clock, no chance, no thread, no user code. `now` is an argument.
+"""
+
+from .core import Machine
+
+__all__ = ["Machine"]

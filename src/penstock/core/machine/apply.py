@@ -1,0 +1,520 @@
+"""The only place where the state of a run changes: one function per kind of fact.
+
+Whatever follows from a fact without a choice is done here too (a need less, a group closed, a node ready, a
+slot free), so that a replay of the facts, and nothing else, gives the same state. What needs a choice, or the
+user's code, is left in `arrived` and `maps` for `decide`.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from heapq import heappush
+from typing import Any
+
+from ..commands import START, Command
+from ..model import NOTHING, Failure
+from ..plan import ALWAYS, GATE, GROUP, JUDGED, LIMITED, STREAM, WIDE
+from ..rules import RUN
+from . import facts
+from .facts import Fact
+from .judge import verdict
+from .queues import enqueue, enqueue_row_heads
+from .state import (
+    CANCELLED,
+    CANCELLING,
+    DRAINING,
+    FAILED,
+    PENDING,
+    READY,
+    RETRYING,
+    RUNNING,
+    SKIPPED,
+    STOPPING,
+    SUCCEEDED,
+    WAITING,
+    Fan,
+    State,
+)
+
+
+_SPECIAL = GROUP | WIDE | STREAM
+
+
+def apply(s: State, fact: Fact) -> None:
+    """Folds one fact into the state."""
+    _APPLY[fact[0]](s, fact)
+
+
+def start_plain(s: State, nodes: list[int], runner: int, now: float, log: list[Fact], out: list[Command]) -> None:
+    """Records the start of ready nodes of one runner that take no limits: as `started`, for many at once."""
+    status, token = s.status, s.token
+    for i in nodes:
+        number = token[i] + 1
+        token[i] = number
+        status[i] = RUNNING
+        log.append((facts.STARTED, i, number, now))
+        out.append((START, i, number))
+    s.free_total -= len(nodes)
+    s.free[runner] -= len(nodes)
+
+
+def started(s: State, fact: Fact) -> None:
+    _, i, token, now = fact
+    if s.status[i] == RETRYING:
+        s.due.pop(i, None)
+    s.status[i] = RUNNING
+    s.token[i] = token
+    s.free_total -= 1
+    node = s.plan.node[s.site[i]]
+    s.free[s.plan.runner[node]] -= 1
+    if s.plan.flags[s.site[i]] & LIMITED:
+        for name, weight in s.plan.limits[node]:
+            s.gauges[name].take(weight, now)
+
+
+def succeeded(s: State, fact: Fact) -> None:
+    _, i, _token, source, value, writes, began, ended = fact
+    plan = s.plan
+    site = s.site[i]
+    flags = plan.flags[site]
+    status = s.status
+    if status[i] == RUNNING:
+        s.free_total += 1
+        s.free[plan.runner[plan.node[site]]] += 1
+        if flags & (LIMITED | STREAM):
+            _leave(s, i, flags, held=True)
+    status[i] = SUCCEEDED
+    s.value[i] = value
+    s.took[i] = ended - (s.first.get(i, began) if s.first else began)
+    if writes:
+        s.shared.update(writes)
+    if source:
+        s.sources[i] = facts.SOURCES[source]
+    if flags & _SPECIAL or i >= s.total or s.stopping:
+        if flags & STREAM:
+            s.value[i] = s.streams.pop(i, [])
+        end(s, i, clean=True)
+        return
+    # The plain node of an unstopped run, which most are: as `end`, without its questions.
+    s.open -= 1
+    waits, hold, flag_of = s.waits, s.hold, plan.flags
+    for step in plan.down[site]:
+        j = i + step
+        left = waits[j] - 1
+        waits[j] = left
+        if not left:
+            if hold[j] or flag_of[j]:
+                arrive(s, j)
+            else:
+                status[j] = READY
+                heappush(s.ready[plan.runner[j]].heap, j)
+    for step in plan.reads[site]:
+        j = i + step
+        left = s.uses[j] - 1
+        s.uses[j] = left
+        if not left and not plan.keeps[j]:
+            if flag_of[j] & _SPECIAL:
+                release(s, j)
+            else:
+                s.value[j] = NOTHING
+
+
+def retrying(s: State, fact: Fact) -> None:
+    _, i, _token, failure, due, began, _ended = fact
+    _give_back(s, i, held=failure.abandoned is None)
+    if failure.abandoned is not None:
+        s.lingering[i, s.token[i]] = True
+    s.status[i] = RETRYING
+    s.failures.setdefault(i, []).append(failure)
+    s.first.setdefault(i, began)
+    s.due[i] = due
+
+
+def failed(s: State, fact: Fact) -> None:
+    _, i, token, failure, began, ended = fact
+    _fall(s, i, token, failure.abandoned)
+    s.status[i] = FAILED
+    s.failures.setdefault(i, []).append(failure)
+    s.took[i] = ended - s.first.get(i, began)
+    if not s.plan.judges[s.plan.node[s.site[i]]]:
+        s.failed = s.failed or not s.cancelled
+        if s.culprit is None:
+            s.culprit = i
+        level = {"stop": STOPPING, "drain": DRAINING}.get(s.on_failure, 0)
+        if level > s.stopping:
+            s.stopping = level
+            s.sweep = True
+    end(s, i, clean=False)
+
+
+def skipped(s: State, fact: Fact) -> None:
+    _, i, cause, because = fact
+    s.status[i] = SKIPPED
+    s.skips[i] = (cause, because)
+    s.waits[i] = 0
+    end(s, i, clean=False)
+
+
+def cancelled(s: State, fact: Fact) -> None:
+    _, i, token, abandoned, began, ended = fact
+    _fall(s, i, token, abandoned)
+    s.due.pop(i, None)
+    s.status[i] = CANCELLED
+    s.took[i] = ended - s.first.get(i, began)
+    end(s, i, clean=False)
+
+
+def expanded(s: State, fact: Fact) -> None:
+    _, group, size = fact
+    scope = s.plan.inner[s.site[group]]
+    row = s.row(group)
+    source = _source(s, scope, row)
+    fan = _open(s, scope, row)
+    if size is None:
+        fan.sealed = False
+        fan.rows = []
+        fan.elements = s.streams.setdefault(source, [])
+        return
+    fan.elements = s.value[source]
+    _add_rows(s, fan, size)
+    _seal(s, fan)
+
+
+def yielded(s: State, fact: Fact) -> None:
+    _, i, _token, position, element = fact
+    elements = s.streams.setdefault(i, [])
+    if position != len(elements):
+        return
+    elements.append(element)
+    for scope in s.plan.opens.get(s.site[i], ()):
+        fan = s.opened.get((scope, s.row(i)))
+        if fan is not None:
+            _add_rows(s, fan, 1)
+
+
+def decided(s: State, fact: Fact) -> None:
+    _, i, what, value = fact
+    s.answers[i, what] = value
+    if s.status[i] == PENDING:
+        consider(s, i)
+
+
+def waiting(s: State, fact: Fact) -> None:
+    _, i, token, _now = fact
+    s.status[i] = WAITING
+    s.token[i] = token
+
+
+def interrupted(s: State, fact: Fact) -> None:
+    _, i, _token = fact
+    _give_back(s, i, held=True)
+    s.status[i] = READY
+    if s.stopping:
+        s.arrived.append(i)
+    else:
+        enqueue(s, i)
+
+
+def paused(s: State, fact: Fact) -> None:
+    _, i, token = fact
+    _give_back(s, i, held=True)
+    s.paused[i] = token
+
+
+def resumed(s: State, fact: Fact) -> None:
+    _, i, _token, _now = fact  # it does not start again: no rate is charged
+    del s.paused[i]
+    site = s.site[i]
+    node = s.plan.node[site]
+    s.free_total -= 1
+    s.free[s.plan.runner[node]] -= 1
+    for name, weight in s.plan.limits.get(node, ()):
+        gauge = s.gauges[name]
+        gauge.free -= weight if gauge.capacity is not None else 0
+
+
+def released(s: State, fact: Fact) -> None:
+    _, i, token = fact
+    del s.lingering[i, token]
+    for name, weight in s.plan.limits.get(s.plan.node[s.site[i]], ()):
+        s.gauges[name].give_back(weight)
+
+
+def cancel(s: State, fact: Fact) -> None:
+    s.cancelled = True
+    s.stopping = CANCELLING
+    s.sweep = True
+
+
+def begun(s: State, fact: Fact) -> None:
+    s.begun = fact[1]
+    for i in range(s.total):
+        if not s.waits[i]:
+            arrive(s, i)
+
+
+def finished(s: State, fact: Fact) -> None:
+    s.finished = fact[1]
+
+
+_APPLY: dict[int, Any] = {
+    facts.STARTED: started,
+    facts.SUCCEEDED: succeeded,
+    facts.RETRYING: retrying,
+    facts.FAILED: failed,
+    facts.SKIPPED: skipped,
+    facts.CANCELLED: cancelled,
+    facts.EXPANDED: expanded,
+    facts.YIELDED: yielded,
+    facts.DECIDED: decided,
+    facts.WAITING: waiting,
+    facts.INTERRUPTED: interrupted,
+    facts.PAUSED: paused,
+    facts.RESUMED: resumed,
+    facts.RELEASED: released,
+    facts.CANCEL: cancel,
+    facts.BEGUN: begun,
+    facts.FINISHED: finished,
+}
+
+
+def end(s: State, i: int, *, clean: bool) -> None:
+    """A node or item has ended: those that need it wait for one less, and so does its group.
+
+    A group that closes has ended too, hence the loop.
+    """
+    plan = s.plan
+    while True:
+        site = s.site[i]
+        flags = plan.flags[site]
+        if flags & STREAM:
+            _end_stream(s, i, clean)
+        for step in plan.down[site]:
+            lessen(s, i + step, clean)
+        if flags & WIDE:
+            if site in plan.casts:
+                for j in _cast(s, i, site):
+                    lessen(s, j, clean)
+            s.maps += [(scope, s.row(i)) for scope in plan.opens.get(site, ())]
+        for step in plan.reads[site]:
+            j = i + step
+            s.uses[j] -= 1
+            if not s.uses[j]:
+                release(s, j)
+        if i < s.total:
+            s.open -= 1
+            return
+        i = s.fans[i - s.total].outer + plan.up[site]
+        if not clean:
+            s.hold[i] = 1
+        s.waits[i] -= 1
+        if s.waits[i]:
+            return
+        s.status[i] = SUCCEEDED
+        clean = not s.hold[i]
+
+
+def lessen(s: State, j: int, clean: bool) -> None:
+    """Node `j` waits for one need less."""
+    if not clean:
+        s.hold[j] = 1
+    s.waits[j] -= 1
+    if not s.waits[j]:
+        arrive(s, j)
+
+
+def arrive(s: State, j: int) -> None:
+    """All needs of node `j` have ended."""
+    flags = s.plan.flags[s.site[j]]
+    if flags & GROUP:
+        return  # a group is opened by its head's source, never by an edge
+    if not s.stopping and not s.hold[j] and not flags & (JUDGED | GATE):
+        s.status[j] = READY
+        enqueue(s, j)
+    else:
+        consider(s, j)
+
+
+def consider(s: State, j: int) -> None:
+    """Makes a node ready if nothing more is to be asked or told; leaves all else to `decide`."""
+    flags = s.plan.flags[s.site[j]]
+    if verdict(s, j).move == RUN and not flags & GATE and (not s.stopping or flags & ALWAYS):
+        s.status[j] = READY
+        enqueue(s, j)
+    else:
+        s.arrived.append(j)
+
+
+def release(s: State, i: int) -> None:
+    """Drops a value whose last consumer has ended, unless it is one of the run's outputs."""
+    plan = s.plan
+    if not plan.flags[s.site[i]] & (GROUP | WIDE):
+        if s.status[i] == SUCCEEDED and not plan.keeps[plan.node[s.site[i]]]:
+            s.value[i] = NOTHING
+        return
+    todo = [i]
+    while todo:
+        i = todo.pop()
+        site = s.site[i]
+        if plan.keeps[plan.node[site]]:
+            continue
+        if not plan.flags[site] & GROUP:
+            if s.status[i] == SUCCEEDED:
+                s.value[i] = NOTHING
+            for scope in plan.opens.get(site, ()):
+                fan = s.opened.get((scope, s.row(i)))
+                if fan is not None:
+                    fan.elements = ()
+            continue
+        fan = s.fan_of_group(i)
+        if fan is not None:
+            place = plan.levels[fan.scope].position[plan.node[site]]
+            for row in fan.rows:
+                s.uses[row + place] -= 1
+                if not s.uses[row + place]:
+                    todo.append(row + place)
+
+
+def _give_back(s: State, i: int, *, held: bool) -> None:
+    """Frees the slot of a running attempt, and its limits unless it was abandoned and still holds them."""
+    site = s.site[i]
+    s.free_total += 1
+    s.free[s.plan.runner[s.plan.node[site]]] += 1
+    flags = s.plan.flags[site]
+    if flags & (LIMITED | STREAM):
+        _leave(s, i, flags, held=held)
+
+
+def _leave(s: State, i: int, flags: int, *, held: bool) -> None:
+    node = s.plan.node[s.site[i]]
+    if flags & STREAM and i in s.paused:  # had given all of it back
+        del s.paused[i]
+        s.free_total -= 1
+        s.free[s.plan.runner[node]] -= 1
+        return
+    if held and flags & LIMITED:
+        for name, weight in s.plan.limits[node]:
+            s.gauges[name].give_back(weight)
+
+
+def _fall(s: State, i: int, token: int, abandoned: str | None) -> None:
+    """A node leaves whatever it was in, without success."""
+    if s.status[i] == RUNNING:
+        _give_back(s, i, held=abandoned is None)
+        if abandoned is not None and s.plan.flags[s.site[i]] & LIMITED:
+            s.lingering[i, token] = True
+
+
+def _cast(s: State, i: int, site: int) -> Iterator[int]:
+    """The nodes of inner rows, as far as they exist, that need this one."""
+    plan = s.plan
+    here = plan.level[site]
+    for scope, place in plan.casts[site]:
+        chain = [scope]
+        while plan.levels[chain[-1]].parent != here:
+            chain.append(plan.levels[chain[-1]].parent)
+        rows = [s.row(i)]
+        for inner in reversed(chain):
+            rows = [new for row in rows if (fan := s.opened.get((inner, row))) for new in fan.rows]
+        yield from [row + place for row in rows]
+
+
+def _source(s: State, scope: int, row: int) -> int:
+    """The number of the node whose value a map takes its elements from."""
+    plan = s.plan
+    source = plan.graph.scopes[scope].source
+    node = plan.index[plan.graph.nodes[source].id]
+    return row + plan.levels[plan.levels[scope].parent].position[node]
+
+
+def _open(s: State, scope: int, row: int) -> Fan:
+    path: tuple[int, ...] = ()
+    top: Fan | None = None
+    if row:
+        outer = s.fans[row - s.total]
+        path = (*outer.path, s.element[row - s.total])
+        top = outer.top
+    fan = s.opened[scope, row] = Fan(scope, row, path, top, len(s.plan.runners))
+    return fan
+
+
+def _add_rows(s: State, fan: Fan, size: int) -> None:
+    """Makes the rows of `size` more elements, and readies or hands on their heads."""
+    plan = s.plan
+    level = plan.levels[fan.scope]
+    first, width, begin = len(s.status), level.width, len(fan.rows)
+    sites = slice(level.base, level.base + width)
+    waits = plan.waits[sites]
+    hold = bytearray(width)
+    for place, climb, position in plan.outer[fan.scope]:
+        need = (fan.outer if climb == 1 else s.climb(fan.outer, climb - 1)) + position
+        if s.status[need] >= SUCCEEDED:
+            waits[place] -= 1
+            if s.status[need] != SUCCEEDED or s.hold[need] and plan.flags[s.site[need]] & GROUP:
+                hold[place] = 1
+    status = bytearray(width)
+    head = level.head
+    plain = not waits[head] and not hold[head] and not s.stopping and not plan.flags[level.base + head] & JUDGED
+    if plain:
+        status[head] = READY
+    total = size * width
+    s.site += list(range(sites.start, sites.stop)) * size
+    s.status += status * size
+    s.waits += waits * size
+    s.hold += hold * size
+    s.token += [0] * total
+    s.uses += plan.uses[sites] * size
+    s.value += [None] * total
+    s.took.extend(array("d", bytes(8 * total)))
+    s.fans += [fan] * total
+    for index in range(begin, begin + size) if width > 1 else ():
+        s.element.extend((index,) * width)
+    if width == 1:
+        s.element.extend(range(begin, begin + size))
+    new = range(first, first + total, width)
+    if isinstance(fan.rows, list):
+        fan.rows += new
+    else:
+        fan.rows = new
+    outer = plan.levels[level.parent]
+    for node in level.position:
+        s.waits[fan.outer + outer.position[node]] += size
+    if plain:
+        enqueue_row_heads(s, fan, new, head)
+    elif not waits[head]:
+        for row in new:
+            consider(s, row + head)
+
+
+def _seal(s: State, fan: Fan) -> None:
+    """No element will come any more: each group of the map waits for its items alone."""
+    fan.sealed = True
+    plan = s.plan
+    outer = plan.levels[plan.levels[fan.scope].parent]
+    for node in plan.levels[fan.scope].position:
+        group = fan.outer + outer.position[node]
+        s.waits[group] -= 1
+        if not s.waits[group]:
+            s.status[group] = SUCCEEDED
+            end(s, group, clean=not s.hold[group])
+
+
+def _end_stream(s: State, i: int, clean: bool) -> None:
+    for scope in s.plan.opens.get(s.site[i], ()):
+        fan = s.opened.get((scope, s.row(i)))
+        if fan is not None and not fan.sealed:
+            if not clean:
+                fan.broken = i
+                outer = s.plan.levels[s.plan.levels[scope].parent]
+                for node in s.plan.levels[scope].position:
+                    s.hold[fan.outer + outer.position[node]] = 1
+            _seal(s, fan)
+
+
+def last_failure(s: State, i: int) -> Failure | None:
+    """The failure a node ended with, or its latest one."""
+    history = s.failures.get(i)
+    return history[-1] if history else None
+
+

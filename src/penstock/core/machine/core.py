@@ -1,0 +1,121 @@
+"""The machine itself: replies in, facts written down, commands out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from heapq import heappop
+from typing import Any
+
+from .. import events
+from ..commands import Command, Reply
+from ..model import RunStatus
+from ..plan import STREAM, Plan
+from . import facts
+from .alarms import stale
+from .apply import apply
+from .decide import emit, listen, open_streams, pace_streams, ring, settle
+from .dispatch import dispatch, fill
+from .facts import Fact, from_event, to_event
+from .state import State
+
+
+class Machine:
+    """One run of one plan, as rules without hands.
+
+    Args:
+        plan: What runs.
+        on_failure: ``stop``, ``drain`` or ``continue``.
+        max_concurrency: Attempts at a time over all runners; None for no bound.
+        capacities: By runner: attempts that it takes at a time; a runner not named takes any number.
+        grace: Seconds that stopped attempts get before they are given up.
+
+    Attributes:
+        state: Where the run stands. Only `apply` changes it.
+        log: Facts since the last `drain`.
+    """
+
+    __slots__ = ("_single", "_streams", "log", "state")
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        on_failure: str = "stop",
+        max_concurrency: int | None = None,
+        capacities: Mapping[str, int] | None = None,
+        grace: float = 10.0,
+    ) -> None:
+        self.state = State(
+            plan,
+            on_failure=on_failure,
+            max_concurrency=max_concurrency,
+            capacities=capacities,
+            grace=grace,
+        )
+        self.log: list[Fact] = []
+        self._single = len(plan.runners) == 1
+        self._streams = any(flags & STREAM for flags in plan.flags)
+
+    def begin(self, event: events.RunStarted, override: Mapping[str, Any] | None = None) -> None:
+        """Starts the run; nodes in `override` succeed at once with the value given."""
+        emit(self.state, self.log, facts.BEGUN, event)
+        for id, value in (override or {}).items():
+            node = self.state.plan.index[id]
+            source = facts.SOURCES.index("override")
+            emit(self.state, self.log, facts.SUCCEEDED, node, 0, source, value, None, event.at, event.at)
+
+    def step(self, replies: Sequence[Reply], now: float) -> list[Command]:
+        """Takes in what has happened, records what follows, and says what is to be done.
+
+        Args:
+            replies: In the order in which they came.
+            now: The run's clock, in seconds.
+        """
+        s, log = self.state, self.log
+        out: list[Command] = []
+        if replies:
+            listen(s, replies, now, log, out)
+        if s.alarms and s.alarms[0][0] <= now:
+            ring(s, now, log, out)
+        if s.arrived or s.maps or s.sweep:
+            settle(s, now, log, out)
+        if self._streams and s.paused:
+            pace_streams(s, now, log, out)
+        if s.open:
+            if s.free_total > 0:
+                first = len(out)
+                if self._single:
+                    queue = s.ready[0]
+                    if queue.front or queue.heap:
+                        fill(s, 0, min(s.free[0], s.free_total), now, log, out)
+                else:
+                    dispatch(s, now, log, out)
+                if self._streams:
+                    open_streams(s, out[first:], log)
+        elif s.finished is None and s.begun is not None:
+            status = (
+                RunStatus.FAILED if s.failed else RunStatus.CANCELLED if s.cancelled else RunStatus.SUCCEEDED
+            )
+            emit(s, log, facts.FINISHED, status.value, now)
+        return out
+
+    def next_alarm(self) -> float | None:
+        """When the machine wants to be stepped again even if nothing happens; None if it does not."""
+        alarms = self.state.alarms
+        while alarms and stale(self.state, alarms[0]):
+            heappop(alarms)
+        return alarms[0][0] if alarms else None
+
+    def drain(self) -> list[Fact]:
+        """The facts recorded since the last drain."""
+        log = self.log
+        self.log = []
+        return log
+
+    def event(self, fact: Fact) -> events.Event:
+        """A fact in public words."""
+        return to_event(self.state, fact)
+
+    def apply(self, event: events.Event) -> None:
+        """Folds one event: replay, resume and a live run are this same path."""
+        apply(self.state, from_event(self.state, event))

@@ -1,0 +1,154 @@
+"""Hands ready nodes their slots: highest rank first, within capacity, named limits all or none."""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import Any
+
+from ..commands import START, Command
+from ..plan import GROUP, LIMITED
+from . import facts
+from .alarms import RATE, RUN_GRACE
+from .apply import start_plain, started
+from .facts import Fact
+from .queues import enqueue, order_key, peek, pop
+from .state import READY, RETRYING, STOPPING, Queue, State
+
+
+def dispatch(s: State, now: float, log: list[Fact], out: list[Command]) -> None:
+    """Starts what is ready and has room, in order. Nothing is ready, free and idle afterwards."""
+    while s.free_total > 0:
+        runners = [r for r, queue in enumerate(s.ready) if queue and s.free[r] > 0]
+        if not runners:
+            return
+        if s.slots_total >= sum(s.slots):  # the runners' own slots are all that binds: no need to interleave
+            for runner in runners:
+                fill(s, runner, s.free[runner], now, log, out)
+            return
+        runner = min(runners, key=lambda r: peek(s.ready[r]))
+        fill(s, runner, 1, now, log, out)
+
+
+def fill(s: State, runner: int, room: int, now: float, log: list[Fact], out: list[Command]) -> None:
+    """Starts up to `room` nodes of one runner."""
+    queue = s.ready[runner]
+    status, flags = s.status, s.plan.flags
+    plain: list[int] = []
+    mapped = len(s.plan.levels) > 1
+    while room > 0:
+        front, heap = queue.front, queue.heap
+        if front and not heap:
+            i = front.pop()
+        elif front or len(heap) > 1:
+            i = pop(queue)
+        elif heap:
+            i = heap.pop()
+        else:
+            break
+        if status[i] == READY:
+            if not flags[i] & (LIMITED | GROUP):
+                plain.append(i)
+                room -= 1
+            elif _fits(s, i, now):
+                _start(s, i, now, log, out)
+                room -= 1
+        elif mapped and flags[i] & GROUP:
+            start_plain(s, plain, runner, now, log, out)
+            plain = []
+            room = _fill_map(s, i, runner, room, now, log, out)
+        elif _retries(s, i, now) and (not flags[i] & LIMITED or _fits(s, i, now)):
+            _start(s, i, now, log, out)
+            room -= 1
+    if plain:
+        start_plain(s, plain, runner, now, log, out)
+
+
+def _start(s: State, i: int, now: float, log: list[Fact], out: list[Command]) -> None:
+    fact = (facts.STARTED, i, s.token[i] + 1, now)
+    log.append(fact)
+    started(s, fact)
+    out.append((START, i, fact[2]))
+
+
+def _fill_map(
+    s: State, head: int, runner: int, room: int, now: float, log: list[Fact], out: list[Command]
+) -> int:
+    """Starts items of the map with this outermost head; gives back the room that is left."""
+    scope = s.plan.inner[head]
+    top = s.opened[scope, 0]
+    queue: Queue = top.queues[runner]
+    status, site, flags = s.status, s.site, s.plan.flags
+    plain: list[int] = []
+    while room > 0 and (queue.front or queue.heap):
+        key: Any = pop(queue)
+        i = key if isinstance(key, int) else key[2]
+        if status[i] == READY:
+            if not flags[site[i]] & LIMITED:
+                plain.append(i)
+                room -= 1
+                continue
+        elif not _retries(s, i, now):
+            continue
+        if not flags[site[i]] & LIMITED or _fits(s, i, now):
+            _start(s, i, now, log, out)
+            room -= 1
+    start_plain(s, plain, runner, now, log, out)
+    if queue:
+        heappush(s.ready[runner].heap, head)
+    else:
+        top.listed[runner] = 0
+    return room
+
+
+def _retries(s: State, i: int, now: float) -> bool:
+    return s.status[i] == RETRYING and s.due[i] <= now and s.stopping < STOPPING
+
+
+def _fits(s: State, i: int, now: float) -> bool:
+    """Whether all limits of a node are to be had; if not, it is parked at the first that is not.
+
+    Nobody overtakes a node that is parked before it, or one that takes much would never start.
+    """
+    for name, weight in s.plan.limits[s.plan.node[s.site[i]]]:
+        gauge = s.gauges[name]
+        key: Any = order_key(s, i)
+        parked: list[Any] = gauge.parked
+        while parked and not _waits(s, parked[0][2], now):
+            heappop(parked)
+        if gauge.fits(weight, now) and not (parked and parked[0] < key):
+            continue
+        heappush(parked, key)
+        when = gauge.next_time(weight)
+        if when is not None:
+            heappush(s.alarms, (when, RATE, s.names.index(name), 0))
+        return False
+    return True
+
+
+def _waits(s: State, i: int, now: float) -> bool:
+    return s.status[i] == READY or _retries(s, i, now)
+
+
+def unpark(s: State, name: str, now: float) -> None:
+    """Puts back in their queues as many parked nodes as a limit has room for."""
+    gauge = s.gauges[name]
+    parked: list[Any] = gauge.parked
+    room = gauge.free if gauge.capacity is not None else 1 << 60
+    while parked and room > 0:
+        i = parked[0][2]
+        if _waits(s, i, now):
+            weight = dict(s.plan.limits[s.plan.node[s.site[i]]])[name]
+            when = gauge.next_time(weight)
+            if weight > room:
+                return
+            if when is not None and when > now:
+                heappush(s.alarms, (when, RATE, s.names.index(name), 0))
+                return
+            room -= weight
+            enqueue(s, i)
+        heappop(parked)
+
+
+def give_clean_up_time(s: State, now: float) -> None:
+    """What still runs after a stop gets the grace, and then is given up."""
+    heappush(s.alarms, (now + s.grace, RUN_GRACE, 0, 0))

@@ -1,0 +1,92 @@
+"""Facts: events as the machine keeps them, plain tuples of numbers, and the way to and from the named ones.
+
+A fact is made twice per node, so it must cost as little as a tuple; an event is what leaves the machine, and
+speaks of paths. Replaying events gives the same facts, whatever numbers the nodes get this time.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from .. import events
+from ..commands import ENDED
+from ..model import RunStatus, SkipCause
+from .state import State
+
+Fact = tuple[Any, ...]
+
+STARTED: Final = 0  # (node, token, now)
+SUCCEEDED: Final = ENDED  # (node, token, source, value, writes, began, ended): a good reply is its own fact
+RETRYING: Final = 2  # (node, token, failure, due, began, ended)
+FAILED: Final = 3  # (node, token, failure, began, ended)
+SKIPPED: Final = 4  # (node, cause, because)
+CANCELLED: Final = 5  # (node, token, abandoned, began, ended)
+EXPANDED: Final = 6  # (group of the head, count or None)
+YIELDED: Final = 7  # (node, token, index, element)
+DECIDED: Final = 8  # (node, what, value)
+WAITING: Final = 9  # (node, token, now)
+INTERRUPTED: Final = 10  # (node, token)
+PAUSED: Final = 11  # (node, token)
+RESUMED: Final = 12  # (node, token, now)
+RELEASED: Final = 13  # (node, token)
+CANCEL: Final = 14  # (reason, now)
+BEGUN: Final = 15  # (the RunStarted event,)
+FINISHED: Final = 16  # (status, now)
+
+_NODE_EVENTS: Final[tuple[type[Any], ...]] = (
+    events.NodeStarted, events.NodeSucceeded, events.NodeRetrying, events.NodeFailed, events.NodeSkipped,
+    events.NodeCancelled, events.NodeExpanded, events.NodeYielded, events.NodeDecided, events.NodeWaiting,
+    events.NodeInterrupted, events.NodePaused, events.NodeResumed, events.AttemptReleased,
+)  # fmt: skip
+_KINDS: Final = {cls: kind for kind, cls in enumerate(_NODE_EVENTS)}
+CAUSES: Final = (SkipCause.CONDITION, SkipCause.UPSTREAM, SkipCause.STOPPED)
+SOURCES: Final = ("run", "reused", "cache", "override")
+_WHATS: Final = ("trigger", "when")
+
+
+def to_event(state: State, fact: Fact) -> events.Event:
+    """The event that says the same in public words."""
+    kind = fact[0]
+    if kind == SUCCEEDED:
+        _, node, token, source, value, writes, began, ended = fact
+        return events.NodeSucceeded(state.path(node), token, value, writes, SOURCES[source], began, ended)
+    if kind == SKIPPED:
+        _, node, cause, because = fact
+        path = None if because is None else state.path(because)
+        return events.NodeSkipped(state.path(node), CAUSES[cause], path)
+    if kind == DECIDED:
+        _, node, what, value = fact
+        return events.NodeDecided(state.path(node), _WHATS[what], value)  # type: ignore[arg-type]
+    if kind == CANCEL:
+        return events.CancelAsked(fact[1], fact[2])
+    if kind == BEGUN:
+        begun: events.RunStarted = fact[1]
+        return begun
+    if kind == FINISHED:
+        return events.RunFinished(RunStatus(fact[1]), fact[2])
+    event: events.Event = _NODE_EVENTS[kind](state.path(fact[1]), *fact[2:])
+    return event
+
+
+def from_event(state: State, event: events.Event) -> Fact:
+    """The fact of an event, in the numbers of this machine.
+
+    Raises:
+        KeyError: The event names a node, or an item, that this machine has not.
+    """
+    if isinstance(event, events.RunStarted):
+        return (BEGUN, event)
+    if isinstance(event, events.CancelAsked):
+        return (CANCEL, event.reason, event.at)
+    if isinstance(event, events.RunFinished):
+        return (FINISHED, event.status.value, event.at)
+    node = state.find(event.path)
+    if isinstance(event, events.NodeSucceeded):
+        _, token, value, writes, source, began, ended = event
+        return (SUCCEEDED, node, token, SOURCES.index(source), value, writes, began, ended)
+    if isinstance(event, events.NodeSkipped):
+        because = None if event.because is None else state.find(event.because)
+        return (SKIPPED, node, CAUSES.index(event.cause), because)
+    if isinstance(event, events.NodeDecided):
+        return (DECIDED, node, _WHATS.index(event.what), event.value)
+    return (_KINDS[type(event)], node, *event[1:])

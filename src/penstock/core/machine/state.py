@@ -1,0 +1,259 @@
+"""The state of one run: arrays by node number. It knows how to number and find nodes, never what to do next.
+
+Numbers below `total` are the nodes of the plan. Each element of a map adds a row of numbers behind them, one
+per site of the map's scope; see `plan` for what a site and a group are. Only `apply` and `rows` write here.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from ..events import NodePath, RunStarted
+from ..limits import Gauge
+from ..model import Failure, NodeStatus
+from ..plan import Plan
+
+PENDING: Final = 0
+READY: Final = 1
+RUNNING: Final = 2
+RETRYING: Final = 3
+WAITING: Final = 4
+SUCCEEDED: Final = 5  # of a group: closed, however its items ended
+FAILED: Final = 6
+SKIPPED: Final = 7
+CANCELLED: Final = 8
+STATUSES: Final = tuple(NodeStatus)
+
+# How far the run is stopped; each one includes those before it.
+GOING: Final = 0
+DRAINING: Final = 1
+STOPPING: Final = 2
+CANCELLING: Final = 3
+
+
+class Queue:
+    """Numbers (or keys of items) in starting order: a heap, and a sorted front that is cheaper to pop.
+
+    A front is made by sorting the heap whenever the old one is used up. Entries may be stale: whoever pops
+    one asks the node's status first.
+    """
+
+    __slots__ = ("front", "heap")
+
+    def __init__(self) -> None:
+        self.front: list[Any] = []  # descending, so that pop() takes the least
+        self.heap: list[Any] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.front or self.heap)
+
+
+class Fan:
+    """One opening of a map: the rows made for one source value."""
+
+    __slots__ = ("broken", "elements", "listed", "low", "outer", "path", "queues", "rows", "scope", "sealed", "top")
+
+    def __init__(self, scope: int, outer: int, path: tuple[int, ...], top: Fan | None, runners: int) -> None:
+        self.scope = scope
+        self.outer = outer  # first number of the row around
+        self.path = path  # indices of the row around
+        self.rows: range | list[int] = range(0)  # first number of each row, by index of its element
+        self.elements: Sequence[Any] = ()
+        self.sealed = True  # no element will come any more
+        self.broken: int | None = None  # the stream that failed before its end
+        self.low = 0  # rows below it have had their head begun (a stream's back-pressure)
+        self.top = top or self  # the outermost map around it, whose queues all its items share
+        if top is None:
+            self.queues = [Queue() for _ in range(runners)]  # ready items, by runner
+            self.listed = bytearray(runners)  # whether the run's queue of a runner knows of them
+
+
+class State:
+    """Where a run stands.
+
+    Attributes (by number, one entry per node, item and group):
+        site: Its site in the plan.
+        status: One of the nine above.
+        waits: Needs not yet ended; of a group, items not yet ended, plus one until all are known.
+        hold: A need, or an item of the group, did not succeed: the fast path is closed.
+        token: Attempts handed out so far.
+        uses: Consumers that have not ended; at 0 the value may go.
+        value: The value of a success.
+        took: Seconds from its first attempt's start to its last one's end.
+        fans, element: By number less `total`: the fan of its row, and its index in it.
+
+    Attributes (sparse, by number):
+        failures: Its failed attempts, in order.
+        due: When its next attempt may start.
+        first: When its first attempt began, where there were several.
+        answers: What conditions said, by (number, what).
+        skips: (cause, because) of what was skipped.
+        sources: How a success came about, where not by a run.
+        lingering: Abandoned attempts that still hold limits, as (number, token).
+        paused: Streams that gave back their slot, with their token.
+        streams: Elements so far.
+
+    Derived, rebuilt by a replay and not part of equality: the queues, `arrived`, `maps`, `alarms`, `asked`,
+    `late`, `counts`, `sweep`.
+    """
+
+    __slots__ = (
+        "alarms", "answers", "arrived", "asked", "begun", "cancelled", "counts", "culprit", "due",
+        "element", "failed", "failures", "fans", "finished", "first", "free", "free_total", "gauges",
+        "grace", "hold", "late", "lingering", "maps", "names", "on_failure", "open", "opened", "paused",
+        "plan", "ready", "shared", "site", "skips", "slots", "slots_total", "sources", "status",
+        "stopping", "streams", "sweep", "token", "took", "total", "uses", "value", "waits",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        on_failure: str = "stop",
+        max_concurrency: int | None = None,
+        capacities: Mapping[str, int] | None = None,
+        grace: float = 10.0,
+    ) -> None:
+        self.plan = plan
+        self.on_failure = on_failure
+        self.grace = grace
+        self.total = total = len(plan.nodes)
+        self.site: list[int] = plan.node if len(plan.levels) == 1 else plan.node[:total]
+        self.status = bytearray(total)
+        self.waits = plan.waits[:total]
+        self.hold = bytearray(total)
+        self.token = [0] * total
+        self.uses = plan.uses[:total]
+        self.value: list[Any] = [None] * total
+        self.took = array("d", bytes(8 * total))
+        self.fans: list[Fan] = []
+        self.element = array("I")
+        self.opened: dict[tuple[int, int], Fan] = {}  # by scope and first number of the row around
+
+        self.begun: RunStarted | None = None
+        self.finished: str | None = None
+        self.stopping = GOING
+        self.cancelled = False
+        self.failed = False  # an untolerated failure was recorded before any cancel
+        self.culprit: int | None = None  # whose failure stopped the run
+        self.open = total  # nodes (groups for mapped ones) not yet ended
+        self.shared: dict[str, Any] = {}  # what steps wrote, in the order of their commits
+
+        self.failures: dict[int, list[Failure]] = {}
+        self.due: dict[int, float] = {}
+        self.first: dict[int, float] = {}
+        self.answers: dict[tuple[int, int], bool] = {}
+        self.skips: dict[int, tuple[int, int | None]] = {}
+        self.sources: dict[int, str] = {}
+        self.lingering: dict[tuple[int, int], bool] = {}
+        self.paused: dict[int, int] = {}
+        self.streams: dict[int, list[Any]] = {}
+
+        unbounded = 1 << 60
+        self.free_total = self.slots_total = max_concurrency or unbounded
+        wanted = capacities or {}
+        self.slots = [wanted.get(name, unbounded) for name in plan.runners]  # by runner: attempts it takes
+        self.free = list(self.slots)  # by runner: attempts it would take now
+        self.names = sorted(plan.graph.limits)  # of the limits; alarms name them by position
+        self.gauges = {name: Gauge(limit) for name, limit in plan.graph.limits.items()}
+
+        self.ready = [Queue() for _ in plan.runners]
+        self.arrived: list[int] = []  # nodes whose needs have ended and that need more than a slot
+        self.maps: list[tuple[int, int]] = []  # (scope, row around) whose source has ended
+        self.alarms: list[tuple[float, int, int, int]] = []  # heap of (when, what, number, token)
+        self.asked: set[int] = set()  # nodes with a question on its way
+        self.late: dict[int, int] = {}  # attempts past their timeout, by number
+        self.counts: dict[int, tuple[int, int]] = {}  # (token, elements) of streams in this attempt
+        self.sweep = False  # the run was just stopped: what runs must be told
+
+    def path(self, number: int) -> NodePath:
+        """The public name of a number."""
+        node = self.plan.nodes[self.plan.node[self.site[number]]].id
+        if number < self.total:
+            return NodePath(node)
+        fan = self.fans[number - self.total]
+        return NodePath(node, (*fan.path, self.element[number - self.total]))
+
+    def find(self, path: NodePath) -> int:
+        """The number of a public name.
+
+        Raises:
+            KeyError: There is no such node, or the map it names has no such item.
+        """
+        plan = self.plan
+        node = plan.index[path.node]
+        if not path.items:
+            return node
+        row, site = 0, node
+        for item in path.items:
+            scope = plan.inner[site]
+            try:
+                row = self.opened[scope, row].rows[item]
+            except IndexError:
+                raise KeyError(str(path)) from None
+            level = plan.levels[scope]
+            site = level.base + level.position[node]
+        return row + plan.place[site]
+
+    def row(self, number: int) -> int:
+        """First number of the row that this one stands in."""
+        return number - self.plan.place[self.site[number]]
+
+    def climb(self, number: int, rows: int) -> int:
+        """First number of the row so many rows out."""
+        if not rows:
+            return self.row(number)
+        outer = self.fans[number - self.total].outer
+        for _ in range(rows - 1):
+            outer = self.fans[outer - self.total].outer
+        return outer
+
+    def fan_of_group(self, group: int) -> Fan | None:
+        """The opening that a group stands for, if it has come to one."""
+        scope = self.plan.inner[self.site[group]]
+        return self.opened.get((scope, self.row(group)))
+
+    def items(self, group: int) -> Iterator[int]:
+        """The items of a group in input order; for what never opened inside, the inner group itself."""
+        plan = self.plan
+        node = plan.node[self.site[group]]
+        stack: list[Iterator[int]] = [iter((group,))]
+        while stack:
+            number = next(stack[-1], -1)
+            if number < 0:
+                stack.pop()
+                continue
+            scope = plan.inner.get(self.site[number])
+            if scope is None:
+                yield number
+                continue
+            fan = self.opened.get((scope, self.row(number)))
+            if fan is None:
+                if number != group:
+                    yield number
+                continue
+            place = plan.levels[scope].position[node]
+            stack.append(iter([row + place for row in fan.rows]))
+
+    def same(self, other: State) -> list[str]:
+        """Names of the parts in which two states of one plan differ, the derived ones left out."""
+        derived = {"plan", "ready", "arrived", "maps", "alarms", "asked", "late", "counts", "sweep", "gauges"}
+        differ = [
+            name
+            for name in self.__slots__
+            if name not in derived | {"fans", "opened"} and getattr(self, name) != getattr(other, name)
+        ]
+        if self.opened.keys() != other.opened.keys():
+            differ.append("opened")
+        else:
+            for key, fan in self.opened.items():
+                twin = other.opened[key]
+                if (list(fan.rows), fan.sealed, fan.broken) != (list(twin.rows), twin.sealed, twin.broken):
+                    differ.append(f"opened[{key}]")
+        for name, gauge in self.gauges.items():
+            twin_gauge = other.gauges[name]
+            if (gauge.free, gauge.stamps) != (twin_gauge.free, twin_gauge.stamps):
+                differ.append(f"limit {name}")
+        return differ

@@ -1,0 +1,94 @@
+"""The sockets: what a runner and an observer must be, and what anything that can be run must offer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from .context import Context
+from .failures import RetryOn
+from .graph import Graph
+from .mailbox import Mailbox
+from .model import Input, RunOptions
+from .result import RunResult
+
+Observer = Callable[[Any], None]
+"""Receives every event after it is recorded. One that raises is named in the run's warnings, and not called
+again in that run; nothing else changes."""
+
+
+class Work(NamedTuple):
+    """One attempt, as handed to a runner.
+
+    Attributes:
+        node: The machine's number of it.
+        token: Tells this attempt from earlier and later ones of the node.
+        call: What to call.
+        arguments: With what.
+        retry_on: Of the step's retry policy, None without one: an error is judged where it is.
+        context: The step's context, if it asked for one.
+        path: For names of threads and the like.
+    """
+
+    node: int
+    token: int
+    call: Callable[..., Any]
+    arguments: dict[str, Any]
+    retry_on: RetryOn
+    context: Context | None
+    path: str
+
+
+class Runner(Protocol):
+    """Makes attempts. It knows nothing of graphs, retries or limits.
+
+    For each `Work` submitted it posts BEGAN when the attempt really runs (only if `timed` says that somebody
+    wants to know) and exactly one ENDED, unless it is abandoned: then the ENDED that says so, and GONE when
+    it ends at last. It never raises because of what a step does.
+    """
+
+    @property
+    def capacity(self) -> int:
+        """Attempts that it takes at a time, a small reserve for quick steps included."""
+
+    def open(self, mailbox: Mailbox, clock: Callable[[], float]) -> None:
+        """Called once, before the first attempt, in the engine's thread."""
+
+    def submit(self, work: Work, *, timed: bool = False) -> None:
+        """Takes an attempt. Must return at once."""
+
+    def stop(self, node: int, token: int, *, timeout: bool) -> None:
+        """Ends an attempt: one that has not begun is given back (RETURNED), one that runs is asked to end.
+
+        With `timeout` its time is over: what cannot be made to end is abandoned now, not after the grace.
+        """
+
+    def abandon(self, node: int, token: int) -> None:
+        """The grace is over: posts ENDED for the attempt now, whatever it does."""
+
+    def close(self) -> None:
+        """Called once, after the last attempt has ended: nothing of the runner remains but what was abandoned."""
+
+
+@runtime_checkable
+class Runnable(Protocol):
+    """What the command line can run, of whatever face: asked for by these three methods, never by class."""
+
+    def graph(self) -> Graph:
+        """The graph as it would run now.
+
+        Raises:
+            GraphError: It is not valid.
+        """
+
+    def inputs(self) -> Sequence[Input]:
+        """The inputs that a run takes."""
+
+    def run_with(
+        self,
+        inputs: Mapping[str, Any],
+        *,
+        targets: Sequence[str] | None = None,
+        options: RunOptions | None = None,
+    ) -> RunResult:
+        """Runs it to its end in the caller's thread."""

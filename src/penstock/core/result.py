@@ -1,0 +1,148 @@
+"""What is left of a run: statuses, values and reasons, as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from .errors import RunCancelled, RunFailed
+from .model import Failure, NodeStatus, Ok, Outcome, RunStatus, Skip
+
+
+class NodeResult:
+    """How one node, or one item of a map, ended.
+
+    Attributes:
+        path: The node's id; for an item with its indices: ``parse[3]``.
+        status: Its status.
+        source: How a success came about (``run``, ``override``, …), else None.
+        value: Its value; None unless it succeeded and the value was kept.
+        failure: Its failure, of the last attempt, else None.
+        history: The failures of earlier attempts, in order.
+        skip: Why it was never started, else None.
+        attempts: How many attempts began.
+        duration: Seconds from the start of the first attempt to the end of the last; None if none ran.
+        items: For a mapped node its items, in input order; else None.
+    """
+
+    __slots__ = (
+        "attempts", "duration", "failure", "history", "items", "path", "skip", "source", "status", "value",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        path: str,
+        status: NodeStatus,
+        *,
+        source: str | None = None,
+        value: Any = None,
+        failure: Failure | None = None,
+        history: tuple[Failure, ...] = (),
+        skip: Skip | None = None,
+        attempts: int = 0,
+        duration: float | None = None,
+        items: Sequence[NodeResult] | None = None,
+    ) -> None:
+        self.path = path
+        self.status = status
+        self.source = source
+        self.value = value
+        self.failure = failure
+        self.history = history
+        self.skip = skip
+        self.attempts = attempts
+        self.duration = duration
+        self.items = items
+
+    def __repr__(self) -> str:
+        return f"<{self.path}: {self.status.value}{f' ({self.reason})' if self.reason else ''}>"
+
+    @property
+    def reason(self) -> str:
+        """Why it did not succeed, in a few words; empty where there is nothing to say."""
+        if self.failure is not None:
+            return str(self.failure)
+        if self.skip is None:
+            return ""
+        because = self.skip.because
+        if self.skip.cause.value == "condition":
+            return "its condition said no" if because == self.path else f"the condition of {because} said no"
+        if self.skip.cause.value == "upstream":
+            return f"{because} failed"
+        return f"the run stopped: {because} failed" if because else "the run was cancelled"
+
+    def outcome(self) -> Outcome[Any]:
+        """The same as one value: `Ok`, `Failure` or `Skip`."""
+        if self.status is NodeStatus.SUCCEEDED:
+            return Ok(self.value)
+        return self.failure or self.skip or Failure("cancelled", "Cancelled", "the run was cancelled")
+
+
+class RunResult:
+    """One run, ended (or, for a run that waits, put down).
+
+    Attributes:
+        run_id: Its id.
+        status: How it ended.
+        nodes: `NodeResult` by id, in the order of definition.
+        outputs: Values of the sinks, targets and kept steps that succeeded, by id; a mapped step's is the
+            list of its successes.
+        duration: Seconds from start to end.
+        tolerated: Paths of the failures that were let pass.
+        abandoned: Names of what could not be stopped and outlives the run.
+        warnings: What observers raised, and other things that changed nothing but should be known.
+    """
+
+    __slots__ = (
+        "abandoned", "duration", "nodes", "outputs", "run_id", "status", "tolerated", "warnings",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        run_id: str,
+        status: RunStatus,
+        nodes: Mapping[str, NodeResult],
+        outputs: Mapping[str, Any],
+        *,
+        duration: float = 0.0,
+        tolerated: tuple[str, ...] = (),
+        abandoned: tuple[str, ...] = (),
+        warnings: tuple[str, ...] = (),
+    ) -> None:
+        self.run_id = run_id
+        self.status = status
+        self.nodes = nodes
+        self.outputs = outputs
+        self.duration = duration
+        self.tolerated = tolerated
+        self.abandoned = abandoned
+        self.warnings = warnings
+
+    def __repr__(self) -> str:
+        return f"<run {self.run_id}: {self.status.value}, {len(self.nodes)} nodes>"
+
+    def failed(self) -> Iterator[NodeResult]:
+        """The nodes and items that failed, tolerated ones included, in the order of definition."""
+        for node in self.nodes.values():
+            for one in node.items if node.items is not None else (node,):
+                if one.status is NodeStatus.FAILED:
+                    yield one
+
+    def raise_for_failure(self) -> None:
+        """Returns if the run succeeded.
+
+        Raises:
+            RunFailed: It failed; the text names the first failures and carries their tracebacks.
+            RunCancelled: It was cancelled.
+        """
+        if self.status is RunStatus.SUCCEEDED:
+            return
+        bad = [one for one in self.failed() if one.path not in self.tolerated]
+        lines = [f"run {self.run_id} {self.status.value}"]
+        lines += [f"  {one.path}: {one.failure}" for one in bad[:5]]
+        if len(bad) > 5:
+            lines.append(f"  and {len(bad) - 5} more")
+        if bad and bad[0].failure is not None and bad[0].failure.trace:
+            lines += ["", bad[0].failure.trace.rstrip()]
+        kind = RunCancelled if self.status is RunStatus.CANCELLED else RunFailed
+        raise kind("\n".join(lines), self)

@@ -1,0 +1,161 @@
+"""The two loops around `Engine.turn`: one waits in the caller's thread, one on the caller's event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from queue import Empty, SimpleQueue
+from threading import get_ident
+from typing import Any
+
+from .engine import Engine
+from .errors import InternalError
+
+Pump = Callable[[], bool]
+"""Runs what is to run in the engine's own thread, for a slice; says whether there was anything."""
+
+
+def run_here(engine: Engine, pump: Pump) -> None:
+    """Runs to the end, waiting in this thread."""
+    mailbox = engine.mailbox
+    bell: SimpleQueue[None] = SimpleQueue()
+    mailbox.bell = lambda: bell.put(None)
+    engine.begin()
+    try:
+        while not engine.finished:
+            engine.turn()
+            if pump() or mailbox.replies:
+                continue
+            if engine.finished:
+                return
+            mailbox.sleeping = True
+            if not mailbox.replies:
+                wait = engine.next_alarm()
+                if wait is None and engine.idle:
+                    raise InternalError(_stuck(engine))
+                try:
+                    bell.get(timeout=wait)
+                except Empty:
+                    pass
+            mailbox.sleeping = False
+    finally:
+        engine.close()
+
+
+async def run_on_loop(
+    engine: Engine,
+    pump: Pump,
+    drive: Callable[[Callable[[], None]], None] | None = None,
+    closed: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Runs to the end on the running event loop.
+
+    Args:
+        engine: The run.
+        pump: See `Pump`.
+        drive: Receives the turn, for a runner that lives on the loop and may take it itself.
+        closed: Awaited at the end: such a runner's tasks have ended.
+
+    Raises:
+        CancelledError: The caller was cancelled. The run was then cancelled too, and has ended.
+    """
+    import asyncio
+
+    shell = _LoopShell(engine, pump)
+    if drive is not None:
+        drive_later = drive
+        engine.begin()
+        drive_later(shell.turn)
+    else:
+        engine.begin()
+    try:
+        shell.turn()
+        cancelled: asyncio.CancelledError | None = None
+        while not shell.done.done():
+            try:
+                await asyncio.wait((shell.done,))
+            except asyncio.CancelledError as error:
+                engine.cancel("the call was cancelled") if cancelled is None else engine.hurry()
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
+        shell.done.result()
+    finally:
+        engine.close()
+        shell.close()
+        if closed is not None:
+            await closed()
+
+
+class _LoopShell:
+    """Turns as callbacks of an event loop: by the bell, by a timer, or by a runner of the loop."""
+
+    def __init__(self, engine: Engine, pump: Pump) -> None:
+        import asyncio
+
+        self._engine = engine
+        self._pump = pump
+        self._loop = asyncio.get_running_loop()
+        self._thread = get_ident()
+        self._timer: asyncio.TimerHandle | None = None
+        self._questions: set[asyncio.Task[None]] = set()
+        self.done: asyncio.Future[None] = self._loop.create_future()
+        engine.mailbox.bell = self._ring
+        engine.answer_async(self._ask)
+
+    def turn(self) -> None:
+        if self.done.done():
+            return
+        engine, mailbox = self._engine, self._engine.mailbox
+        try:
+            engine.turn()
+            more = not engine.finished and self._pump()
+        except BaseException as error:
+            self.done.set_exception(error)
+            return
+        if engine.finished:
+            self.done.set_result(None)
+            return
+        self._set_timer()
+        if more or mailbox.replies:
+            mailbox.sleeping = False
+            self._loop.call_soon(self.turn)
+        else:
+            mailbox.sleeping = True
+
+    def close(self) -> None:
+        self._engine.mailbox.sleeping = False
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._questions:
+            task.cancel()
+
+    def _ring(self) -> None:
+        if get_ident() == self._thread:
+            self._loop.call_soon(self.turn)
+        else:
+            self._loop.call_soon_threadsafe(self.turn)
+
+    def _set_timer(self) -> None:
+        wait = self._engine.next_alarm()
+        if wait is None:
+            if self._engine.idle and not self._engine.mailbox.replies:
+                self.done.set_exception(InternalError(_stuck(self._engine)))
+            return
+        when = self._loop.time() + wait
+        if self._timer is not None and not self._timer.cancelled():
+            if self._loop.time() < self._timer.when() <= when:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(when, self.turn)
+
+    def _ask(self, question: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(question)
+        self._questions.add(task)
+        task.add_done_callback(self._questions.discard)
+
+
+def _stuck(engine: Engine) -> str:
+    return (
+        f"run {engine.run_id} has not ended, and nothing runs or is due: this is a bug in Penstock; "
+        f"{engine.machine.state.open} nodes are open"
+    )

@@ -1,0 +1,1 @@
+"""Where attempts are made. Each module holds one runner; `wiring` imports them on use."""

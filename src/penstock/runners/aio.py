@@ -1,0 +1,248 @@
+"""Attempts as coroutines of the caller's event loop.
+
+A task per step is what costs most in asyncio. Here a few worker tasks take one step after another. A step
+runs inside the worker's task, so `asyncio.current_task` and `asyncio.timeout` mean what they say, and in a
+copy of the context, so that nothing it sets is seen by the next. Another worker is woken only when a step
+really suspends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Generator
+from contextvars import Context as Variables
+from contextvars import copy_context
+from types import coroutine
+from typing import Any
+
+from penstock.core.commands import BEGAN, CANCELLED, ENDED, FAILED, GONE, OK, RETURNED, Reply
+from penstock.core.failures import failure_of
+from penstock.core.mailbox import Mailbox
+from penstock.core.ports import Work
+
+_CAPACITY = 1_000
+_IDLE = 32  # workers kept; ending a thousand idle tasks costs more than running them
+_SLICE = 0.001  # seconds that steps which never suspend may keep the loop
+_KEPT: set[asyncio.Task[None]] = set()  # the loop holds tasks weakly; these must live until they end
+
+
+class AioRunner:
+    """Takes coroutine functions.
+
+    Args:
+        capacity: Attempts at a time.
+    """
+
+    def __init__(self, capacity: int = _CAPACITY) -> None:
+        if capacity < 1:
+            raise ValueError(f"AioRunner: capacity must be at least 1, not {capacity!r}")
+        self.capacity = capacity
+        self._queue: deque[tuple[Work, bool]] = deque()
+        self._suspended: dict[tuple[int, int], tuple[asyncio.Task[None], Work]] = {}
+        self._idle: list[asyncio.Future[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._coming = 0  # workers woken that have not begun yet
+        self._wave = 1  # how many to wake next
+        self._working = False  # a worker is at the queue now
+
+    def open(self, mailbox: Mailbox, clock: Callable[[], float]) -> None:
+        self._mailbox = mailbox
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._variables: Variables = copy_context()
+        self._turn: Callable[[], None] = _nothing
+
+    def drive(self, turn: Callable[[], None]) -> None:
+        """Gives the workers the engine's turn, to take it themselves when their queue is empty: a chain of
+        steps that never suspend then costs no iteration of the loop."""
+        self._turn = turn
+
+    def submit(self, work: Work, *, timed: bool = False) -> None:
+        self._queue.append((work, timed))
+        if not self._working and not self._coming:
+            self._wake(1)
+
+    def stop(self, node: int, token: int, *, timeout: bool) -> None:
+        key = (node, token)
+        if key in self._suspended:
+            self._suspended[key][0].cancel()
+            return
+        for item in self._queue:
+            if item[0].node == node and item[0].token == token:
+                self._queue.remove(item)
+                now = self._clock()
+                self._mailbox.post((ENDED, node, token, RETURNED, None, None, now, now))
+                return
+
+    def abandon(self, node: int, token: int) -> None:
+        task, work = self._suspended.pop((node, token), (None, None))
+        if task is None or work is None:
+            return
+        self._tasks.discard(task)
+        now = self._clock()
+        self._mailbox.post((ENDED, node, token, CANCELLED, f"task of {work.path}", None, now, now))
+
+    def close(self) -> None:
+        for task in self._tasks:
+            if not task.done():
+                task.cancel()
+        self._idle.clear()
+
+    async def closed(self) -> None:
+        """Waits until the workers have ended; what was abandoned is not waited for."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _wake(self, many: int) -> None:
+        for _ in range(many):
+            self._coming += 1
+            while self._idle:
+                future = self._idle.pop()
+                if not future.done():
+                    future.set_result(None)
+                    break
+            else:
+                task = self._loop.create_task(self._serve(), name="penstock-worker", context=self._variables.copy())
+                self._tasks.add(task)
+                _KEPT.add(task)
+                task.add_done_callback(_KEPT.discard)
+
+    def _spread(self) -> None:
+        """A step has suspended, and its worker with it: others must see to the queue and the replies."""
+        self._working = False
+        if self._mailbox.replies:
+            self._mailbox.ring()
+        waiting = len(self._queue)
+        if not waiting:
+            self._wave = 1
+        elif not self._coming:
+            self._wake(min(waiting, self._wave))
+            self._wave *= 2
+
+    def _pass_on(self) -> None:
+        """The worker lets the loop do other things before it takes more."""
+        self._working = False
+        if self._mailbox.replies:
+            self._mailbox.ring()
+
+    async def _serve(self) -> None:
+        queue, replies, clock = self._queue, self._mailbox.replies, self._clock
+        copy = self._variables.copy
+        self._coming -= 1
+        while True:
+            self._working = True
+            began = clock()
+            slice_end = began + _SLICE
+            while queue:
+                work, timed = queue.popleft()
+                variables = copy()
+                if timed:
+                    replies.append((BEGAN, work.node, work.token, began))
+                direct = True
+                try:
+                    step: Any = variables.run(work.call, **work.arguments)
+                    if not hasattr(step, "send"):
+                        step = _await(step)
+                    waits_for = variables.run(step.send, None)
+                except StopIteration as stop:
+                    ended = clock()
+                    replies.append((ENDED, work.node, work.token, OK, stop.value, None, began, ended))
+                except BaseException as error:
+                    ended = clock()
+                    replies.append(_bad_end(work, error, began, ended))
+                else:
+                    self._spread()
+                    if not await self._finish(work, step, variables, waits_for, began):
+                        return
+                    self._working = True
+                    ended = clock()
+                    direct = not self._suspended
+                if direct and not queue:
+                    self._turn()
+                elif not direct:
+                    self._mailbox.ring()
+                if ended > slice_end:
+                    self._pass_on()
+                    await asyncio.sleep(0)
+                    self._working = True
+                    ended = clock()
+                    slice_end = ended + _SLICE
+                began = ended
+            self._working = False
+            self._wave = 1
+            if len(self._idle) >= _IDLE:
+                self._tasks.discard(_me())
+                return
+            future: asyncio.Future[None] = self._loop.create_future()
+            self._idle.append(future)
+            await future
+            self._coming -= 1
+
+    async def _finish(
+        self, work: Work, step: Any, variables: Variables, waits_for: Any, began: float
+    ) -> bool:
+        """Sees a step that has suspended to its end; says whether the worker may go on."""
+        key = (work.node, work.token)
+        task = _me()
+        self._suspended[key] = (task, work)
+        error: BaseException | None = None
+        value: Any = None
+        try:
+            value = await _carry_on(step, variables, waits_for)
+        except BaseException as raised:
+            error = raised
+        while task.cancelling():
+            task.uncancel()
+        ended = self._clock()
+        if self._suspended.pop(key, None) is None:  # abandoned
+            self._mailbox.post((GONE, work.node, work.token))
+            return False
+        if error is None:
+            reply = (ENDED, work.node, work.token, OK, value, None, began, ended)
+        else:
+            reply = _bad_end(work, error, began, ended)
+        self._mailbox.replies.append(reply)
+        return True
+
+
+def _bad_end(work: Work, error: BaseException, began: float, ended: float) -> Reply:
+    if isinstance(error, asyncio.CancelledError):
+        return (ENDED, work.node, work.token, CANCELLED, None, None, began, ended)
+    failure = failure_of(error, work.retry_on)
+    return (ENDED, work.node, work.token, FAILED, failure, None, began, ended)
+
+
+@coroutine
+def _carry_on(step: Any, variables: Variables, waits_for: Any) -> Generator[Any, Any, Any]:
+    """Awaits the rest of a coroutine that has already suspended on `waits_for`, inside its own context."""
+    send, throw = step.send, step.throw
+    while True:
+        try:
+            sent = yield waits_for
+        except BaseException as error:
+            try:
+                waits_for = variables.run(throw, error)
+            except StopIteration as stop:
+                return stop.value
+        else:
+            try:
+                waits_for = variables.run(send, sent)
+            except StopIteration as stop:
+                return stop.value
+
+
+async def _await(awaitable: Any) -> Any:
+    return await awaitable
+
+
+def _me() -> asyncio.Task[None]:
+    task = asyncio.current_task()
+    assert task is not None  # only ever called inside a worker
+    return task
+
+
+def _nothing() -> None:
+    return None
+
+

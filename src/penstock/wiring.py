@@ -1,0 +1,236 @@
+"""From words to parts: the one place that knows which runner a name means and puts an engine together."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import nullcontext
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from penstock.core.engine import Engine
+from penstock.core.errors import InputError, nearest
+from penstock.core.graph import Graph
+from penstock.core.handle import Handle
+from penstock.core.model import NOTHING, RunOptions
+from penstock.core.plan import Plan
+from penstock.core.ports import Runner
+from penstock.core.result import RunResult
+from penstock.core.shells import run_here, run_on_loop
+from penstock.core.subgraph import restrict
+from penstock.core.views import result_of
+
+if TYPE_CHECKING:
+    from penstock.runners.inline import InlineRunner
+
+RUNNERS = ("aio", "inline", "threads")
+
+_plans: WeakKeyDictionary[Graph, dict[tuple[Any, ...], Plan]] = WeakKeyDictionary()
+
+
+def make_runner(name: str) -> Runner:
+    """A fresh runner by its name.
+
+    Raises:
+        InputError: There is no such runner.
+    """
+    if name == "threads":
+        from penstock.runners.threads import ThreadRunner
+
+        return ThreadRunner()
+    if name == "inline":
+        from penstock.runners.inline import InlineRunner
+
+        return InlineRunner()
+    if name == "aio":
+        from penstock.runners.aio import AioRunner
+
+        return AioRunner()
+    raise InputError(f"there is no runner {name!r}{nearest(name, RUNNERS)} (one of {', '.join(RUNNERS)})")
+
+
+class Prepared:
+    """A run that is ready to begin."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        inputs: Mapping[str, Any],
+        *,
+        targets: Sequence[str] | None = None,
+        override: Mapping[str, Any] | None = None,
+        runner: str | Runner | None = None,
+        options: RunOptions | None = None,
+    ) -> None:
+        options = options or RunOptions()
+        given: Mapping[str, Runner] = {}
+        if runner is not None and not isinstance(runner, str):
+            given, runner = {"given": runner}, "given"
+        part = restrict(graph, targets, override)
+        inputs = {
+            name: value for name, value in complete(graph, inputs).items() if name in part.inputs
+        }
+        plan = _plan(part, runner, tuple(targets or ()))
+        self.runners: dict[str, Runner] = {
+            name: given[name] if name in given else make_runner(name) for name in plan.runners
+        }
+        inline = self.runners.get("inline")
+        self.inline: InlineRunner = inline if inline is not None else make_runner("inline")  # type: ignore[assignment]
+        self.engine = Engine(
+            plan,
+            inputs,
+            options,
+            self.runners,
+            _run_id(),
+            override=override,
+            targets=targets,
+        )
+
+    @property
+    def needs_loop(self) -> bool:
+        """Whether any step, or condition, must be awaited."""
+        return "aio" in self.runners or any(
+            condition is not None and not isinstance(condition, str) and condition.is_async
+            for node in self.engine.plan.nodes
+            for condition in (node.when, node.trigger)
+        )
+
+    def run(self) -> RunResult:
+        """Runs to the end in this thread."""
+        from penstock.core.interrupts import interrupts
+
+        engine, inline = self.engine, self.inline
+        inline.open(engine.mailbox, engine.clock)
+        engine.use_lone_runner(inline.submit)
+        main = threading.current_thread() is threading.main_thread()
+        with interrupts(engine, lambda: inline.busy) if main else nullcontext():
+            if self.needs_loop:
+                _run_loop(self._on_loop())
+            else:
+                run_here(engine, inline.pump)
+        return self.result()
+
+    async def arun(self) -> RunResult:
+        """Runs to the end on the running loop."""
+        self.inline.open(self.engine.mailbox, self.engine.clock)
+        await self._on_loop()
+        return self.result()
+
+    async def _on_loop(self) -> None:
+        aio: Any = self.runners.get("aio")
+        await run_on_loop(
+            self.engine,
+            self.inline.pump,
+            aio.drive if aio is not None else None,
+            aio.closed if aio is not None else None,
+        )
+
+    def result(self) -> RunResult:
+        """What the run has come to."""
+        engine = self.engine
+        return result_of(
+            engine.machine.state,
+            engine.run_id,
+            abandoned=engine.abandoned,
+            warnings=engine.warnings,
+            now=engine.clock(),
+        )
+
+
+def run(graph: Graph, inputs: Mapping[str, Any], **how: Any) -> RunResult:
+    """Runs a graph to its end and waits for it, inside a running event loop too.
+
+    Args:
+        graph: What runs.
+        inputs: By name.
+        how: `targets`, `override`, `runner`, `options`; see `Prepared`.
+
+    Raises:
+        InputError: What was given does not fit the graph; nothing has started.
+    """
+    prepared = Prepared(graph, inputs, **how)
+    if not _in_loop():
+        return prepared.run()
+    handle = _in_thread(prepared)
+    try:
+        return handle.result()
+    except KeyboardInterrupt:
+        handle.cancel("interrupted")
+        return handle.result()
+
+
+async def arun(graph: Graph, inputs: Mapping[str, Any], **how: Any) -> RunResult:
+    """As `run`, on the running event loop. If the caller is cancelled the run is cancelled, and ends, first."""
+    return await Prepared(graph, inputs, **how).arun()
+
+
+def start(graph: Graph, inputs: Mapping[str, Any], **how: Any) -> Handle:
+    """As `run`, in a thread of its own; gives the handle at once."""
+    return _in_thread(Prepared(graph, inputs, **how))
+
+
+def complete(graph: Graph, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs with their defaults.
+
+    Raises:
+        InputError: One is missing or unknown.
+    """
+    for name in inputs:
+        if name not in graph.inputs:
+            raise InputError(
+                f"{graph.name!r} takes no input {name!r}{nearest(name, graph.inputs)}"
+                f" (it takes {', '.join(sorted(graph.inputs)) or 'none'})"
+            )
+    found = {name: each.default for name, each in graph.inputs.items() if each.default is not NOTHING}
+    return {**found, **inputs}
+
+
+def _plan(graph: Graph, runner: str | None, targets: tuple[str, ...]) -> Plan:
+    """The compiled graph, kept as long as the graph is."""
+    plans = _plans.setdefault(graph, {})
+    key = (runner, targets)
+    if key not in plans:
+        plans[key] = Plan(graph, runner=runner, targets=targets)
+    return plans[key]
+
+
+def _run_id() -> str:
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(4).hex()}"
+
+
+def _in_loop() -> bool:
+    """Whether an event loop runs in this thread, without importing asyncio to find out that none does."""
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None
+
+
+def _in_thread(prepared: Prepared) -> Handle:
+    handle = Handle(prepared.engine)
+
+    def go() -> None:
+        try:
+            handle.finish(prepared.run(), None)
+        except BaseException as error:
+            handle.finish(None, error)
+
+    variables = copy_context()
+    name = f"penstock-run-{prepared.engine.run_id}"
+    threading.Thread(target=variables.run, args=(go,), name=name, daemon=True).start()
+    return handle
+
+
+def _run_loop(main: Coroutine[Any, Any, None]) -> None:
+    """Runs a coroutine on a loop of its own. Unlike `asyncio.run` it does not wait for tasks that refuse to end:
+    those were abandoned, and reported."""
+    import asyncio
+
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(main)
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        loop.close()
