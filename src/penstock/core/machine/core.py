@@ -16,6 +16,7 @@ from .apply import apply
 from .decide import emit, listen, open_streams, pace_streams, ring, settle
 from .dispatch import dispatch, fill
 from .facts import Fact, from_event, to_event
+from .recover import recover
 from .state import State
 
 
@@ -119,3 +120,7 @@ class Machine:
     def apply(self, event: events.Event) -> None:
         """Folds one event: replay, resume and a live run are this same path."""
         apply(self.state, from_event(self.state, event))
+
+    def recover(self, now: float) -> None:
+        """Makes the machine live again after a replay; see `recover`."""
+        recover(self.state, now, self.log)

@@ -315,19 +315,20 @@ def _open_map(s: State, scope: int, row: int, log: Log) -> None:
     plan = s.plan
     level = plan.levels[scope]
     outer = plan.levels[level.parent]
-    head = row + outer.position[plan.node[level.base + level.head]]
-    if s.status[head] != PENDING or (scope, row) in s.opened:
+    if (scope, row) in s.opened:
         return
     scopes = plan.graph.scopes
     source = row + outer.position[plan.index[plan.graph.nodes[scopes[scope].source].id]]
     if s.status[source] == state.SUCCEEDED:
+        head = row + outer.position[plan.node[level.base + level.head]]
         emit(s, log, facts.EXPANDED, head, len(s.value[source]))
         return
     cause, root = s.skips.get(source, (1, source))
     if s.status[source] == state.CANCELLED or (s.stopping and cause != 1):
         cause, root = 2, None if s.stopping == CANCELLING else s.culprit
     for node in sorted(level.position):
-        emit(s, log, facts.SKIPPED, row + outer.position[node], cause, root)
+        if s.status[row + outer.position[node]] == PENDING:  # a crash may have come between two of them
+            emit(s, log, facts.SKIPPED, row + outer.position[node], cause, root)
 
 
 def pace_streams(s: State, now: float, log: Log, out: list[Command]) -> None:

@@ -47,8 +47,9 @@ def fill(s: State, runner: int, room: int, now: float, log: list[Fact], out: lis
             break
         if status[i] == READY:
             if not flags[i] & (LIMITED | GROUP):
-                plain.append(i)
-                room -= 1
+                if not plain or plain[-1] != i:  # a replay leaves entries behind; twins come one after the other
+                    plain.append(i)
+                    room -= 1
             elif _fits(s, i, now):
                 _start(s, i, now, log, out)
                 room -= 1
@@ -84,8 +85,9 @@ def _fill_map(
         i = key if isinstance(key, int) else key[2]
         if status[i] == READY:
             if not flags[site[i]] & LIMITED:
-                plain.append(i)
-                room -= 1
+                if not plain or plain[-1] != i:
+                    plain.append(i)
+                    room -= 1
                 continue
         elif not _retries(s, i, now):
             continue

@@ -1,0 +1,39 @@
+"""After a replay: what was cut off is set right, and the run goes on by the same path as any other."""
+
+from __future__ import annotations
+
+from heapq import heappush
+
+from . import facts
+from .alarms import DUE
+from .decide import Log, emit
+from .state import RETRYING, RUNNING, State
+
+
+def recover(s: State, now: float, log: Log) -> None:
+    """Makes a replayed state live again.
+
+    Attempts that ran are interrupted, which is not charged to them. What was retrying stays so, but waits no
+    longer than its policy could make it from now: the clock of another boot may be far off. Limits that
+    abandoned attempts held are free, for those attempts died with their process. A gate keeps its token, so
+    that an answer given before the crash counts. An open condition, a map not yet opened and a stop not yet
+    carried out are in the worklists that the replay has filled.
+
+    Args:
+        s: The state, after its events were folded.
+        now: The run's clock, in seconds.
+        log: Receives the facts.
+    """
+    if s.finished is not None:
+        return
+    for i, status in enumerate(s.status):
+        if status == RUNNING:
+            emit(s, log, facts.INTERRUPTED, i, s.token[i])
+        elif status == RETRYING:
+            policy = s.plan.retry[s.plan.node[s.site[i]]]
+            failure = s.failures[i][-1]
+            most = max(policy.max_delay, failure.retry_after or 0.0)
+            s.due[i] = min(s.due[i], now + most)
+            heappush(s.alarms, (s.due[i], DUE, i, 0))
+    for i, token in list(s.lingering):
+        emit(s, log, facts.RELEASED, i, token)
