@@ -3,8 +3,8 @@
     python scripts/screenshots.py build/atlas/index.html        # docs/img/atlas-390-light.png and five more
     python scripts/screenshots.py PAGE --out DIR --name NAME --height 0     # 0: the page's whole height
 
-Needs Chromium or Chrome on the path and nothing else: it is spoken to over its debugging pipe. The script says
-when the page is wider than the window, and then ends with 1.
+Needs Chromium or Chrome on the path and nothing else: it is spoken to over its debugging pipe. The script
+says when the page is wider than the window, and then ends with 1.
 """
 
 import argparse
