@@ -37,7 +37,7 @@ DEEPEST = 3
 def random_spec(rng: Random) -> GraphSpec:
     """Make a valid graph of 1 to 14 steps; one state of `rng` gives one graph."""
     while True:
-        spec = _finale(rng) if rng.random() < 0.4 else _any_graph(rng)
+        spec = _finale(rng) if rng.random() < 0.45 else _any_graph(rng)
         assert not problems(spec), (problems(spec), spec)
         if instances(spec, Script.of(spec)) <= MOST_INSTANCES:
             return spec
@@ -57,11 +57,11 @@ def instances(spec: GraphSpec, script: Script) -> int:
 
 
 def _any_graph(rng: Random) -> GraphSpec:
-    depth = rng.choices(range(DEEPEST + 1), (3, 2, 2, 7))[0]
+    depth = rng.choices(range(DEEPEST + 1), (3, 2, 2, 9))[0]
     limits = _limits(rng)
     steps: list[Step] = []
     scope: dict[str, Scope] = {}
-    for index in range(rng.randint(1, rng.choice((6, MOST_STEPS, MOST_STEPS, MOST_STEPS)))):
+    for index in range(rng.choice((rng.randint(1, 6), rng.randint(6, MOST_STEPS)))):
         needs, under = _spine(rng, scope, depth) or _needs(rng, scope, depth)
         step = _step(rng, f"s{index}", needs, limits)
         steps.append(step)
@@ -90,13 +90,13 @@ def _spine(rng: Random, scope: Mapping[str, Scope], depth: int) -> tuple[tuple[N
 def _finale(rng: Random) -> GraphSpec:
     """Make a short run that ends with handlers, cancelled near its end: chance alone rarely does that."""
     first = [
-        Step(f"s{index}", max_attempts=rng.randint(1, 2), delay=1.0) for index in range(rng.randint(1, 3))
+        Step(f"s{index}", max_attempts=rng.choice((1, 1, 2)), delay=1.0) for index in range(rng.randint(1, 3))
     ]
     needs = tuple(Need(step.id, rng.choice(("outcome", "optional"))) for step in first)
     if rng.random() < 0.2:
         needs = (Need(first[0].id, "after"), *needs)
     triggers: tuple[Trigger, ...] = ("always",)
-    if rng.random() < 0.75:
+    if rng.random() < 0.8:
         triggers = ("all_failed", "all_failed", "any_succeeded", "all_done", "none_failed", "callable")
     last = [
         Step(
@@ -105,15 +105,15 @@ def _finale(rng: Random) -> GraphSpec:
             trigger=rng.choice(triggers),
             max_attempts=rng.randint(1, 3),
             delay=2.0,
-            when=rng.random() < 0.2,
+            when=rng.random() < 0.3,
         )
-        for index in range(rng.randint(2, 5))
+        for index in range(rng.randint(2, 7))
     ]
     spec = GraphSpec(
         steps=(*first, *last),
         on_failure=rng.choice((_on_failure(rng), "continue")),
         max_concurrency=rng.choice((None, None, None, 2)),
-        cancel_after=2 * len(first) + rng.randint(0, 3) if rng.random() < 0.75 else None,
+        cancel_after=2 * len(first) + rng.randint(1, 4) if rng.random() < 0.85 else None,
     )
     return replace(spec, seed=_unlucky_seed(rng, first[-1].id, [step.id for step in last]))
 
@@ -127,7 +127,7 @@ def _unlucky_seed(rng: Random, first: str, last: Sequence[str]) -> int:
         fails = sum(script.outcome(node, (), 1)[0] != "ok" for node in last)
         return fails + 10 * (script.outcome(first, (), 1)[0] == "fatal")
 
-    return max(seeds[: rng.choice((1, 10, 20))], key=failures)
+    return max(seeds[: rng.choice((1, 1, 20, 20))], key=failures)
 
 
 def _on_failure(rng: Random) -> OnFailure:
@@ -138,7 +138,7 @@ def _on_failure(rng: Random) -> OnFailure:
 def _cancel_after(rng: Random, steps: int) -> int | None:
     if rng.random() < 0.65:
         return None
-    return 0 if rng.random() < 0.1 else rng.randint(1, 1 + 3 * steps)
+    return 0 if rng.random() < 0.15 else rng.randint(1, 1 + 3 * steps)
 
 
 def _limits(rng: Random) -> tuple[LimitSpec, ...]:
@@ -197,7 +197,7 @@ def _needs(rng: Random, scope: Mapping[str, Scope], depth: int) -> tuple[tuple[N
     else:
         needs = [_plain(rng, parent, lenient, after=not scope[parent])]
     under = seen_at(needs[0], scope[parent])
-    for other in rng.sample(known, min(len(known), rng.choice((0, 0, 1, 1, 2)))):
+    for other in rng.sample(known, min(len(known), rng.choice((0, 0, 1, 2, 3)))):
         if scope[other] == under[: len(scope[other])]:
             needs.append(_plain(rng, other, lenient, after=True))
         elif not lenient:

@@ -129,7 +129,9 @@ class Script:
         Durations are multiples of 1/4, exact as floats: ties are frequent, rounding never matters.
         """
         duration = 0.25 * (1 + int(16 * self._draw("duration", node, path, attempt) ** 3))
-        if self._draw("outcome", node, path, attempt) >= self._pick("failures", (0.0, 0.05, 0.1, 0.2, 0.4)):
+        if self._draw("outcome", node, path, attempt) >= self._pick(
+            "failures", (0.0, 0.06, 0.12, 0.25, 0.45)
+        ):
             return "ok", duration
         how = self._draw("failure", node, path, attempt)
         if how < 0.2 and node in self.can_hang:

@@ -1,0 +1,304 @@
+"""The words between steps: where the value of a parameter comes from.
+
+A marker stands as the default of a parameter, or as a keyword of `Flow.add`. For type checkers it is the
+value that the step will receive; at run time it is a small `Marker`, read when the graph is built. Nothing
+here ever looks into a flow: whether a marker fits is found out by `binding.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, cast, overload
+
+from penstock.core.errors import GraphError
+from penstock.core.model import NOTHING, Accepts, Failures, How, Outcome
+
+from .later import Quorum, refuse
+
+Output = TypeVar("Output", covariant=True)
+T = TypeVar("T")
+D = TypeVar("D")
+
+
+class Source(Generic[Output]):
+    """Where a value comes from: a step, or an input of the run.
+
+    Attributes:
+        id: The step's id, or the input's name.
+        flow: The step's flow; None for an input.
+    """
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:  # annotations would be seen on the instances, and a step shows those of its function
+        id: str
+        flow: Any
+
+
+class Param(Source[Output]):
+    """An input of the run, as a source for `use` and `each`; made by `param`.
+
+    Attributes:
+        type: What it should be, or None where nothing was said.
+        default: Its value when not given; `NOTHING` where it must be given.
+    """
+
+    __slots__ = ("default", "id", "type")
+    flow = None
+
+    def __init__(self, name: str, type: Any, default: Any) -> None:
+        self.id = name
+        self.type = type
+        self.default = default
+
+    def __repr__(self) -> str:
+        return f"param({self.id!r})"
+
+
+class Marker:
+    """What `use`, `each`, `gather`, `optional` and `outcome` return at run time.
+
+    The class attributes are the values of those that do not carry their own; see `core.model.Need`.
+    """
+
+    __slots__ = ("source",)
+    word: ClassVar[str] = "use"
+    how: ClassVar[How] = "use"
+    accepts: ClassVar[Accepts] = Accepts.NOTHING
+    default: Any = NOTHING
+    part: str | int | None = None
+    failures: Failures = "raise"
+    levels: int = 1
+
+    def __init__(self, source: Any) -> None:
+        self.source = source
+
+    def __repr__(self) -> str:
+        return f"{self.word}({_shown(self.source)})"
+
+
+class Use(Marker):
+    """The value of a source."""
+
+    __slots__ = ()
+
+
+class Part(Marker):
+    """One element of the value of a source."""
+
+    __slots__ = ("part",)
+
+    def __init__(self, source: Any, part: str | int) -> None:
+        self.source = source
+        self.part = part
+
+    def __repr__(self) -> str:
+        return f"use({_shown(self.source)}, {self.part!r})"
+
+
+class Each(Marker):
+    """One call per element."""
+
+    __slots__ = ()
+    word = "each"
+    how = "each"
+
+
+class Gather(Marker):
+    """The values of all items of a map, `levels` deep."""
+
+    __slots__ = ("failures", "levels")
+    word = "gather"
+    how = "gather"
+
+    def __init__(self, source: Any, failures: Failures, levels: int) -> None:
+        self.source = source
+        self.failures = failures
+        self.levels = levels
+
+    def __repr__(self) -> str:
+        policy = "" if self.failures == "raise" else f", failures={self.failures!r}"
+        return "gather(" * self.levels + _shown(self.source) + policy + ")" * self.levels
+
+
+class Optional(Marker):
+    """The value of a source, or a default in place of whatever is not a success."""
+
+    __slots__ = ("default",)
+    word = "optional"
+    accepts = Accepts.ANYTHING
+
+    def __init__(self, source: Any, default: Any) -> None:
+        self.source = source
+        self.default = default
+
+    def __repr__(self) -> str:
+        return f"optional({_shown(self.source)}, {self.default!r})"
+
+
+class OutcomeOf(Marker):
+    """The `Outcome` of a source, whatever it is."""
+
+    __slots__ = ()
+    word = "outcome"
+    how = "outcome"
+    accepts = Accepts.ANYTHING
+
+
+def _shown(source: Any) -> str:
+    return repr(source) if isinstance(source, Param) else str(source.id)
+
+
+def _not_a_source(word: str, given: Any) -> GraphError:
+    """The error for a marker around something that is no step, with the way out where one is known."""
+    if isinstance(given, Marker):
+        return GraphError(
+            f"{word}({given!r}): {word} takes a step, not another marker; say {word}({_shown(given.source)})"
+        )
+    if isinstance(given, str):
+        return GraphError(
+            f"{word}({given!r}): {word} takes a step, not its name; "
+            f"give the step itself, or param({given!r}) for an input of the run"
+        )
+    if callable(given):
+        name = getattr(given, "__name__", type(given).__name__)
+        return GraphError(f"{word}({name}): {name!r} is not a step; put @flow.step on it, or flow.add it")
+    return GraphError(f"{word}({given!r}): {word} takes a step, not a value of type {type(given).__name__}")
+
+
+@overload
+def use(source: Source[T]) -> T: ...
+@overload
+def use(source: Source[Any], part: str | int) -> Any: ...
+def use(source: Source[Any], part: str | int | None = None) -> Any:
+    """The value of a step or input.
+
+    Args:
+        source: A step, or `param(...)`. Of a mapped step it is this call's own item: the step that uses it
+            then belongs to that map too.
+        part: Key or index of one element of the value; typed `Any`, for a type checker cannot look inside.
+
+    Raises:
+        GraphError: `source` is neither a step nor an input, or `part` neither a str nor an int.
+    """
+    if not isinstance(source, Source):
+        raise _not_a_source("use", source)
+    if part is None:
+        return Use(source)
+    if type(part) is not str and type(part) is not int:
+        raise GraphError(
+            f"use({_shown(source)}, {part!r}): a part is a key (str) or an index (int), "
+            f"not {type(part).__name__}"
+        )
+    return Part(source, part)
+
+
+class AnnotateList:
+    """What type checkers see of `each` over a step that is annotated with neither list, tuple nor Iterator.
+
+    A `Sequence` or an `Iterable` may be a str, or a set without order: annotate `list`. mypy shows it too
+    where a parameter takes the whole list that is mapped over. Never made.
+    """
+
+
+@overload
+def each(  # type: ignore[overload-overlap]  # the second is only there to word the error
+    source: Source[list[T] | tuple[T, ...] | Iterator[T]], *, key: None = None
+) -> T: ...
+@overload
+def each(source: Source[Iterable[Any]], *, key: None = None) -> AnnotateList: ...
+def each(source: Source[Any], *, key: Any = None) -> Any:
+    """One call per element of a step's or input's value.
+
+    Args:
+        source: A step that returns a list or a tuple. If it is itself mapped, the map goes one level deeper.
+        key: Reserved.
+
+    Raises:
+        GraphError: `source` is neither a step nor an input.
+        NotImplementedError: `key` was given.
+    """
+    if key is not None:
+        refuse("each(key=)")
+    if not isinstance(source, Source):
+        raise _not_a_source("each", source)
+    return Each(source)
+
+
+@overload
+def gather(source: Source[T], *, failures: Literal["raise", "drop"] = "raise") -> list[T]: ...
+@overload
+def gather(source: Source[T], *, failures: Literal["keep"]) -> list[Outcome[T]]: ...
+@overload
+def gather(source: list[T]) -> list[list[T]]: ...
+def gather(source: Any, *, failures: Any = "raise") -> Any:
+    """The values of all items of a mapped step, in input order: it ends the innermost map.
+
+    Args:
+        source: A mapped step; or another `gather`, which ends one level more. The policy then stands on the
+            inner one.
+        failures: What becomes of items that failed. ``raise``: the consumer is not started; ``drop``: they
+            are left out; ``keep``: the list holds an `Outcome` for every item.
+
+    Raises:
+        GraphError: `source` is neither a step nor a gather, or there is no such policy.
+        NotImplementedError: `failures` is a `Quorum`.
+    """
+    if failures not in ("raise", "drop", "keep"):
+        if type(failures) in (int, float) or failures is Quorum:
+            refuse("Quorum", f"gather(failures={failures!r})")
+        raise GraphError(f"gather: failures is 'raise', 'drop' or 'keep', not {failures!r}")
+    if isinstance(source, Gather):
+        if failures != "raise":
+            raise GraphError(
+                "gather(gather(...)): the policy stands on the inner one; "
+                f"say gather(gather({_shown(source.source)}, failures={failures!r}))"
+            )
+        return Gather(source.source, source.failures, source.levels + 1)
+    if not isinstance(source, Source):
+        raise _not_a_source("gather", source)
+    return Gather(source, failures, 1)
+
+
+def optional(source: Source[T], default: D) -> T | D:
+    """The value of a step, or `default` where the step failed or was skipped: its failure is let pass.
+
+    Raises:
+        GraphError: `source` is not a step.
+    """
+    if not isinstance(source, Source):
+        raise _not_a_source("optional", source)
+    return cast(T, Optional(source, default))
+
+
+def outcome(source: Source[T]) -> Outcome[T]:
+    """How a step ended, as a value: `Ok`, `Failure` or `Skip`. Its failure is let pass.
+
+    Raises:
+        GraphError: `source` is not a step.
+    """
+    if not isinstance(source, Source):
+        raise _not_a_source("outcome", source)
+    return cast("Outcome[T]", OutcomeOf(source))
+
+
+@overload
+def param(name: str, type: type[T], *, default: T = ...) -> Source[T]: ...
+@overload
+def param(name: str, type: Any = None, *, default: Any = ...) -> Source[Any]: ...
+def param(name: str, type: Any = None, *, default: Any = NOTHING) -> Source[Any]:
+    """An input of the run, as a source for `use` and `each`.
+
+    Args:
+        name: The keyword of the run call that gives it.
+        type: What it should be, e.g. ``list[Path]``; None leaves it open.
+        default: Its value when not given; without one it must be given.
+
+    Raises:
+        GraphError: `name` could not be a keyword of the run call.
+    """
+    if not isinstance(name, str) or not name.isidentifier():
+        raise GraphError(
+            f"param({name!r}): an input is given as a keyword, so its name must be an identifier"
+        )
+    return Param(name, type, default)
