@@ -9,7 +9,7 @@ import time
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import nullcontext
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from penstock.core.engine import Engine
@@ -23,9 +23,6 @@ from penstock.core.result import RunResult
 from penstock.core.shells import run_here, run_on_loop
 from penstock.core.subgraph import restrict
 from penstock.core.views import result_of
-
-if TYPE_CHECKING:
-    from penstock.runners.inline import InlineRunner
 
 RUNNERS = ("aio", "inline", "threads")
 
@@ -68,18 +65,16 @@ class Prepared:
     ) -> None:
         options = options or RunOptions()
         given: Mapping[str, Runner] = {}
+        self._own_runners = runner is None or isinstance(runner, str)
         if runner is not None and not isinstance(runner, str):
             given, runner = {"given": runner}, "given"
         part = restrict(graph, targets, override)
-        inputs = {
-            name: value for name, value in complete(graph, inputs).items() if name in part.inputs
-        }
+        inputs = {name: value for name, value in complete(graph, inputs).items() if name in part.inputs}
         plan = _plan(part, runner, tuple(targets or ()))
         self.runners: dict[str, Runner] = {
             name: given[name] if name in given else make_runner(name) for name in plan.runners
         }
-        inline = self.runners.get("inline")
-        self.inline: InlineRunner = inline if inline is not None else make_runner("inline")  # type: ignore[assignment]
+        self.inline: Any = self.runners.get("inline") or make_runner("inline")
         self.engine = Engine(
             plan,
             inputs,
@@ -99,13 +94,18 @@ class Prepared:
             for condition in (node.when, node.trigger)
         )
 
-    def run(self) -> RunResult:
-        """Runs to the end in this thread."""
+    def run(self, *, alone: bool = True) -> RunResult:
+        """Runs to the end in this thread.
+
+        Args:
+            alone: The caller waits here, so a step that is alone may run here too.
+        """
         from penstock.core.interrupts import interrupts
 
         engine, inline = self.engine, self.inline
         inline.open(engine.mailbox, engine.clock)
-        engine.use_lone_runner(inline.submit)
+        if alone and self._own_runners:
+            engine.use_lone_runner(inline.make)
         main = threading.current_thread() is threading.main_thread()
         with interrupts(engine, lambda: inline.busy) if main else nullcontext():
             if self.needs_loop:
@@ -155,7 +155,7 @@ def run(graph: Graph, inputs: Mapping[str, Any], **how: Any) -> RunResult:
     prepared = Prepared(graph, inputs, **how)
     if not _in_loop():
         return prepared.run()
-    handle = _in_thread(prepared)
+    handle = _in_thread(prepared, alone=True)
     try:
         return handle.result()
     except KeyboardInterrupt:
@@ -164,13 +164,13 @@ def run(graph: Graph, inputs: Mapping[str, Any], **how: Any) -> RunResult:
 
 
 async def arun(graph: Graph, inputs: Mapping[str, Any], **how: Any) -> RunResult:
-    """As `run`, on the running event loop. If the caller is cancelled the run is cancelled, and ends, first."""
+    """As `run`, on the running event loop. A cancelled caller cancels the run, and waits for its end."""
     return await Prepared(graph, inputs, **how).arun()
 
 
 def start(graph: Graph, inputs: Mapping[str, Any], **how: Any) -> Handle:
     """As `run`, in a thread of its own; gives the handle at once."""
-    return _in_thread(Prepared(graph, inputs, **how))
+    return _in_thread(Prepared(graph, inputs, **how), alone=False)
 
 
 def complete(graph: Graph, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -208,12 +208,12 @@ def _in_loop() -> bool:
     return asyncio is not None and asyncio._get_running_loop() is not None
 
 
-def _in_thread(prepared: Prepared) -> Handle:
+def _in_thread(prepared: Prepared, *, alone: bool) -> Handle:
     handle = Handle(prepared.engine)
 
     def go() -> None:
         try:
-            handle.finish(prepared.run(), None)
+            handle.finish(prepared.run(alone=alone), None)
         except BaseException as error:
             handle.finish(None, error)
 
@@ -224,8 +224,10 @@ def _in_thread(prepared: Prepared) -> Handle:
 
 
 def _run_loop(main: Coroutine[Any, Any, None]) -> None:
-    """Runs a coroutine on a loop of its own. Unlike `asyncio.run` it does not wait for tasks that refuse to end:
-    those were abandoned, and reported."""
+    """Runs a coroutine on a loop of its own.
+
+    Unlike `asyncio.run` it does not wait for tasks that refuse to end: those were abandoned, and reported.
+    """
     import asyncio
 
     loop = asyncio.new_event_loop()

@@ -554,7 +554,7 @@ def when_asks_for_a_mapped_step(flow):
 
 
 @misuse(
-    "step 'f': there is no trigger 'all_dne'; did you mean 'all_done'? "
+    "step 'f': there is no trigger 'all_dne'; did you mean 'all_done'?\n"
     "(one of all_succeeded, all_done, none_failed, any_succeeded, all_failed, always, or a function)",
 )
 def a_misspelt_trigger(flow):

@@ -98,9 +98,6 @@ def test_start_and_cancel(gate):
         result.raise_for_failure()
 
 
-@pytest.mark.xfail(
-    raises=TimeoutError, reason="a lone step of a started run is made in the engine's own thread"
-)
 def test_start_and_cancel_of_a_lone_step(gate):
     begun, go_on = gate
     flow = Flow("flow")
@@ -129,7 +126,6 @@ def test_targets_and_overrides(orders):
     assert result["publish"] == "publish: 10.0"
 
 
-@pytest.mark.xfail(raises=InputError, reason="the core takes no value in place of a mapped step yet")
 def test_override_of_a_mapped_step(orders):
     assert orders.run(override={orders.steps["enrich"]: [1.0]})["publish"] == "publish: 1.0"
 

@@ -11,6 +11,8 @@ from .model import TRIGGERS, Accepts, Condition, Limit, Node
 _BFS_BUDGET = 2_000_000
 """Edges looked at in search of a shorter circle; past it the best one so far is shown."""
 
+_SYNC_ONLY = ("inline", "threads", "processes")
+
 
 def find_cycle(left: Iterable[int], parents: Sequence[tuple[int, ...]]) -> list[int]:
     """One shortest circle among the nodes left over by a topological sort, in the direction of the data."""
@@ -77,6 +79,16 @@ def check_node(node: Node, limits: dict[str, Limit]) -> None:
         _check_trigger(node)
     if node.limits:
         _check_limits(node, limits)
+    if node.is_async and node.runner in _SYNC_ONLY:
+        raise GraphError(
+            f"step {node.id!r}: runner={node.runner!r} calls plain functions, and this one is async; "
+            "leave runner= out, or give 'aio'"
+        )
+    if node.runner == "aio" and not node.is_async:
+        raise GraphError(
+            f"step {node.id!r}: runner='aio' awaits async functions, and this one is not async; "
+            "leave runner= out, or write 'async def'"
+        )
     if node.timeout is not None and node.runner == "inline":
         raise GraphError(
             f"step {node.id!r}: an inline step cannot be stopped, so it takes no timeout; "
@@ -88,7 +100,7 @@ def _check_trigger(node: Node) -> None:
     trigger = node.trigger
     if not isinstance(trigger, Condition) and trigger not in TRIGGERS:
         raise GraphError(
-            f"step {node.id!r}: there is no trigger {trigger!r}{nearest(str(trigger), TRIGGERS)} "
+            f"step {node.id!r}: there is no trigger {trigger!r}{nearest(str(trigger), TRIGGERS)}\n"
             f"(one of {', '.join(TRIGGERS)}, or a function)"
         )
     if trigger in ("any_succeeded", "all_failed") and not node.needs:
@@ -109,15 +121,13 @@ def _check_limits(node: Node, limits: dict[str, Limit]) -> None:
         known = limits.setdefault(limit.name, limit)
         if known != limit:
             raise GraphError(
-                f"step {node.id!r}: there are two limits called {limit.name!r} that differ: {known} and {limit}"
+                f"step {node.id!r}: two limits called {limit.name!r} differ: {known} and {limit}"
             )
         if limit.name in names:
             raise GraphError(f"step {node.id!r}: limit {limit.name!r} stands twice; use take(2)")
         names.add(limit.name)
-        most = min(
-            (bound for bound in (limit.capacity, limit.rate and limit.rate.starts) if bound is not None)
-        )
+        most = min(bound for bound in (limit.capacity, limit.rate and limit.rate.starts) if bound is not None)
         if weight < 1 or weight > most:
             raise GraphError(
-                f"step {node.id!r}: takes {weight} of limit {limit.name!r}, which has {most}; it could never start"
+                f"step {node.id!r}: takes {weight} of limit {limit.name!r}, which has only {most}"
             )

@@ -10,13 +10,24 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from functools import partial
 from threading import get_ident
 from typing import Any
 
 from . import commands, events
 from .binding import Binder
-from .commands import ABANDON, DECIDE, DECIDED, ENDED, FAILED, GO_ON, START, STOP, STOP_TIMEOUT, Command, Reply
+from .commands import (
+    ABANDON,
+    DECIDE,
+    DECIDED,
+    ENDED,
+    FAILED,
+    GO_ON,
+    START,
+    STOP,
+    STOP_TIMEOUT,
+    Command,
+    Reply,
+)
 from .context import Context
 from .errors import InternalError
 from .failures import RetryOn, failure_of
@@ -25,8 +36,9 @@ from .machine import facts as facts_of
 from .machine.state import WAITING
 from .mailbox import Mailbox
 from .model import Condition, Failure, RunOptions
-from .plan import WIDE, Plan
+from .plan import Plan
 from .ports import Observer, Runner, Work
+
 new: Any = tuple.__new__  # makes a named tuple at a third of the cost of its class
 
 
@@ -35,6 +47,10 @@ def wall_anchored_clock() -> Callable[[], float]:
     offset = time.time() - time.monotonic()
     monotonic = time.monotonic
     return lambda: offset + monotonic()
+
+
+Make = Callable[[int, int, Callable[..., Any], dict[str, Any], RetryOn], Reply]
+"""Makes an attempt (node, token, call, arguments, retry_on) in this thread and gives its ending."""
 
 
 class Engine:
@@ -92,10 +108,9 @@ class Engine:
         self._said: deque[Any] = deque()
         self._thread = get_ident()
         self._ask_later: Callable[[Coroutine[Any, Any, None]], None] | None = None
-        self._calls: list[_Call | None] = [None] * len(plan.nodes)
+        self._submit = [runner.submit for runner in self._runners]
         self._maps = bool(plan.opens)
-        self._hands: dict[tuple[int, bool, bool], _Hand] = {}
-        self._lone: Callable[[Work], None] | None = None
+        self._lone: Make | None = None
 
     @property
     def finished(self) -> bool:
@@ -109,7 +124,9 @@ class Engine:
         seed = self.options.seed if self.options.seed is not None else int.from_bytes(os.urandom(4))
         shape: tuple[tuple[str, tuple[str, ...]], ...] = ()
         if self._observers:
-            shape = tuple((node.id, tuple(need.node for need in node.needs)) for node in self.plan.graph.nodes)
+            shape = tuple(
+                (node.id, tuple(need.node for need in node.needs)) for node in self.plan.graph.nodes
+            )
         options = {
             "on_failure": self.options.on_failure,
             "max_concurrency": self.options.max_concurrency,
@@ -121,25 +138,44 @@ class Engine:
         )  # fmt: skip
         self.machine.begin(event, self._override)
 
-    def turn(self) -> None:
-        """One turn. Must be called in the engine's thread only."""
-        machine, replies = self.machine, self.mailbox.replies
-        batch: list[Reply] = []
-        while replies:
-            batch.append(replies.popleft())
-        if self._maps:
-            batch = [self._checked(reply) for reply in batch]
+    def turn(self, batch: list[Reply] | None = None) -> None:
+        """One turn, or as many as follow from steps that are alone. In the engine's thread only.
+
+        Args:
+            batch: Replies that did not come through the mailbox.
+        """
+        machine, replies, clock = self.machine, self.mailbox.replies, self.clock
+        state, lone = machine.state, self._lone
         while self._said:
             self.say(self._said.popleft())
-        todo = machine.step(batch, self.clock())
-        if todo and todo[0][0] != START:
-            todo = self._decide(todo)
-        if self._observers or machine.state.failures or machine.state.stopping:
-            self._record()
-        else:
-            machine.log.clear()
-        if todo:
-            self._carry_out(todo)
+        if batch is None:
+            batch = []
+        while True:
+            while replies:
+                batch.append(replies.popleft())
+            if self._maps:
+                batch = [self._checked(reply) for reply in batch]
+            todo = machine.step(batch, clock())
+            if todo and todo[0][0] != START:
+                todo = self._decide(todo)
+            if self._observers or state.failures or state.stopping:
+                self._record()
+            else:
+                machine.log.clear()
+            if (
+                lone is not None
+                and len(todo) == 1
+                and todo[0][0] == START
+                and state.free_total == state.slots_total - 1
+                and not state.alarms
+                and not state.asked
+            ):
+                batch = self._alone(todo[0], lone)
+                if batch:
+                    continue
+            elif todo:
+                self._carry_out(todo)
+            return
 
     def next_alarm(self) -> float | None:
         """Seconds until the machine wants a turn by itself; None if it does not."""
@@ -177,10 +213,10 @@ class Engine:
         for runner in self._runners:
             runner.close()
 
-    def use_lone_runner(self, submit: Callable[[Work], None]) -> None:
+    def use_lone_runner(self, make: Make) -> None:
         """Lets a step that is alone in a moment run in the engine's thread: nothing is waited for meanwhile,
         so a hop to another thread would only cost time."""
-        self._lone = submit
+        self._lone = make
 
     def answer_async(self, later: Callable[[Coroutine[Any, Any, None]], None]) -> None:
         """Gives the engine a way to await a condition."""
@@ -192,7 +228,7 @@ class Engine:
             return reply
         state = self.machine.state
         site = state.site[reply[1]]
-        if not self.plan.flags[site] & WIDE or site not in self.plan.opens or isinstance(reply[4], (list, tuple)):
+        if site not in self.plan.opens or isinstance(reply[4], (list, tuple)):
             return reply
         heads = [
             self.plan.graph.nodes[self.plan.graph.scopes[scope].head].id for scope in self.plan.opens[site]
@@ -229,17 +265,18 @@ class Engine:
             answer = condition.call(**arguments)
             if condition.is_async or hasattr(answer, "__await__"):
                 if self._ask_later is None:
+                    getattr(answer, "close", bool)()
                     raise TypeError("an async condition needs a run on an event loop; use arun()")
                 self._ask_later(self._await_answer(i, what, answer))
                 return None
-        except Exception as error:
+        except BaseException as error:
             return (DECIDED, i, what, failure_of(error, kind="condition"))
         return (DECIDED, i, what, self._as_bool(answer, node.id, what))
 
     async def _await_answer(self, i: int, what: int, answer: Any) -> None:
         try:
             value = await answer
-        except Exception as error:
+        except BaseException as error:
             self.mailbox.post((DECIDED, i, what, failure_of(error, kind="condition")))
             return
         node = self.plan.nodes[self.plan.node[self.machine.state.site[i]]]
@@ -288,67 +325,78 @@ class Engine:
             )
 
     def _carry_out(self, todo: list[Command]) -> None:
-        lone = self._lone
-        if lone is not None and (len(todo) > 1 or self._busy()):
-            lone = None
-        state = self.machine.state
-        site, total, value, node_of = state.site, state.total, state.value, self.plan.node
-        calls = self._calls
+        state, plan = self.machine.state, self.plan
+        site, total, value, node_of = state.site, state.total, state.value, plan.node
+        nodes, wires, simple, runner = plan.nodes, plan.wires, plan.simple, plan.runner
+        submit = self._submit
         for command in todo:
             if command[0] != START:
                 self._stop(command)
                 continue
             _, i, token = command
             node = node_of[site[i]]
-            call, wires, fixed, retry_on, simple, id, runner = calls[node] or self._prepare(node)
-            arguments = {}
-            for param, step in wires:
-                arguments[param] = value[i + step]
-            if fixed:
-                arguments.update(fixed)
-            context, path = None, id
-            if not simple or i >= total:
-                try:
-                    context, path = self._special(i, node, arguments)
-                except Exception as error:
-                    now = self.clock()
-                    self.mailbox.post((ENDED, i, token, FAILED, failure_of(error), None, now, now))
-                    continue
-            work = new(Work, (i, token, call, arguments, retry_on, context, path))
-            if lone is not None and runner.lone:
-                lone(work)
-            else:
-                runner.submit(work)
+            if simple[node] and i < total:
+                of = nodes[node]
+                arguments = {}
+                for param, step in wires[node]:
+                    arguments[param] = value[i + step]
+                submit[runner[node]](new(Work, (i, token, of.call, arguments, None, None, of.id, False)))
+                continue
+            try:
+                submit[runner[node]](self._work(i, token, node))
+            except Exception as error:
+                self.mailbox.post(self._no_arguments(i, token, error))
 
-    def _special(self, i: int, node: int, arguments: dict[str, Any]) -> tuple[Context | None, str]:
-        """What most calls do not have: arguments that must be made, a context, a path with indices."""
+    def _alone(self, command: Command, make: Make) -> list[Reply]:
+        """Makes the one attempt there is in this thread; no reply if it must go to its runner after all.
+
+        It is the one: whatever else is ready would have been started with it, if it had room.
+        """
+        _, i, token = command
+        state, plan = self.machine.state, self.plan
+        node = plan.node[state.site[i]]
+        of = plan.nodes[node]
+        if of.is_async or of.timeout is not None:
+            self._carry_out([command])
+            return []
+        if plan.simple[node] and i < state.total:
+            arguments = {}
+            for param, step in plan.wires[node]:
+                arguments[param] = state.value[i + step]
+            reply = make(i, token, of.call, arguments, None)
+        else:
+            try:
+                work = self._work(i, token, node)
+            except Exception as error:
+                return [self._no_arguments(i, token, error)]
+            reply = make(i, token, work.call, work.arguments, work.retry_on)
+        if self.mailbox.replies:  # something came meanwhile, and came first
+            self.mailbox.replies.append(reply)
+            return [self.mailbox.replies.popleft()]
+        return [reply]
+
+    def _work(self, i: int, token: int, node: int) -> Work:
+        """An attempt with all that a step may ask for."""
+        of = self.plan.nodes[node]
+        state = self.machine.state
+        arguments = {param: state.value[i + step] for param, step in self.plan.wires[node]}
+        if of.bound or of.inputs:
+            arguments.update(self._binder.fixed(node))
         if self.plan.partial[node]:
             self._binder.partial(i, arguments)
-        state = self.machine.state
-        where = state.path(i)
-        param = self.plan.nodes[node].context
-        if param is None:
-            return None, str(where)
-        attempt = len(state.failures.get(i, ())) + 1
-        context = arguments[param] = Context(self.run_id, where, attempt, self.say)
-        return context, str(where)
+        context, path = None, of.id
+        if i >= state.total or of.context is not None:
+            where = state.path(i)
+            path = str(where)
+            if of.context is not None:
+                attempt = len(state.failures.get(i, ())) + 1
+                context = arguments[of.context] = Context(self.run_id, where, attempt, self.say)
+        retry_on = of.retry.retry_on if of.retry is not None else None
+        return Work(i, token, of.call, arguments, retry_on, context, path, of.timeout is not None)
 
-    def _prepare(self, node: int) -> _Call:
-        of = self.plan.nodes[node]
-        key = (self.plan.runner[node], of.timeout is not None, of.is_async)
-        hand = self._hands.get(key)
-        if hand is None:
-            hand = self._hands[key] = _Hand(self._runners[key[0]], *key[1:])
-        call = self._calls[node] = (
-            of.call,
-            self.plan.wires[node],
-            self._binder.fixed(node) if of.bound or of.inputs else None,
-            of.retry.retry_on if of.retry is not None else None,
-            not self.plan.partial[node] and of.context is None,
-            of.id,
-            hand,
-        )
-        return call
+    def _no_arguments(self, i: int, token: int, error: Exception) -> Reply:
+        now = self.clock()
+        return (ENDED, i, token, FAILED, failure_of(error), None, now, now)
 
     def _stop(self, command: Command) -> None:
         kind, i, token = command[:3]
@@ -362,32 +410,8 @@ class Engine:
 
     @property
     def idle(self) -> bool:
-        """Nothing runs and nothing is asked or awaited: if the run has not ended, it never will."""
+        """Nothing runs, lingers, is asked or awaited: if the run has not ended, it never will."""
         state = self.machine.state
-        return state.free_total >= state.slots_total and not state.asked and not state.status.count(WAITING)
-
-    def _busy(self) -> bool:
-        """Whether anything but the one step just started runs, is ready, or is timed."""
-        state = self.machine.state
-        if state.slots_total - state.free_total > 1 or state.alarms or state.asked:
-            return True
-        for queue in state.ready:
-            if queue.front or queue.heap:
-                return True
-        return False
-
-
-class _Hand:
-    """A runner as one node uses it."""
-
-    __slots__ = ("lone", "submit")
-
-    def __init__(self, runner: Runner, timed: bool, is_async: bool) -> None:
-        self.submit: Callable[[Work], None] = partial(runner.submit, timed=True) if timed else runner.submit
-        self.lone = not timed and not is_async  # may run in the engine's thread when nothing else does
-
-
-_Call = tuple[
-    Callable[..., Any], tuple[tuple[str, int], ...], dict[str, Any] | None, RetryOn, bool, str, _Hand
-]
-"""What an attempt of a node calls: function, wires, fixed arguments, `retry_on`, whether that is all, id, runner."""
+        if state.free_total < state.slots_total or state.asked or state.lingering:
+            return False
+        return not state.status.count(WAITING)

@@ -1,8 +1,8 @@
-"""Events: what has happened to a run, in the past tense. Whoever folds them in order knows where the run stands.
+"""Events: what has happened to a run, in the past tense.
 
-They name nodes by path, never by a number of the machine: numbers follow the order of events and would
-shift under a replay that leaves some out. `Progressed` and `Logged` bypass the machine and the journal.
-Times are seconds of the run's clock (wall-anchored monotonic, see `engine`).
+Whoever folds them in order knows where the run stands. They name nodes by path, never by a number of the
+machine: numbers follow the order of events and would shift under a replay that leaves some out. `Progressed`
+and `Logged` bypass the machine and the journal. Times are seconds of the run's clock (see `engine`).
 """
 
 from __future__ import annotations

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
-from typing import Literal
+from types import CoroutineType, TracebackType
+from typing import Any, Literal
 
 from .errors import RetryAfter
 from .model import Failure
 
 RetryOn = tuple[type[BaseException], ...] | Callable[[BaseException], bool] | None
+
+AWAITABLES: set[type[Any]] = {CoroutineType}
+"""What a step that is not async must not return; the event loop's runner adds its own types."""
 
 _MAX_TEXT = 20_000
 _PACKAGE = __name__.partition(".")[0]
@@ -25,7 +28,7 @@ def failure_of(
         retry_on: Of the retry policy; None says that there is none.
         kind: What failed.
     """
-    delay = error.seconds if isinstance(error, RetryAfter) else None
+    delay = _seconds(error) if isinstance(error, RetryAfter) else None
     return Failure(
         kind,
         type(error).__qualname__,
@@ -36,6 +39,23 @@ def failure_of(
     )
 
 
+def check_awaited(value: Any) -> None:
+    """Refuses a value of `AWAITABLES`.
+
+    Raises:
+        TypeError: Always; the text asks for the forgotten ``await``.
+    """
+    close = getattr(value, "close", None)
+    if close is not None:
+        close()  # or Python warns, later and elsewhere, that it was never awaited
+    raise TypeError(f"the step returned a {type(value).__name__}, not its result; did you forget await?")
+
+
+def _seconds(error: RetryAfter) -> float:
+    seconds = getattr(error, "seconds", 0.0)  # a subclass may not have called ours
+    return float(seconds) if isinstance(seconds, (int, float)) else 0.0
+
+
 def _retryable(error: BaseException, retry_on: RetryOn) -> bool:
     if retry_on is None or isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)):
         return False
@@ -43,14 +63,14 @@ def _retryable(error: BaseException, retry_on: RetryOn) -> bool:
         return isinstance(error, retry_on)
     try:
         return retry_on(error) is True
-    except Exception:  # a predicate that fails says no; the step's own error is what counts
+    except BaseException:  # a predicate that fails says no; the step's own error is what counts
         return False
 
 
 def _text(error: BaseException) -> str:
     try:
         text = str(error)
-    except Exception as worse:
+    except BaseException as worse:
         text = f"<its text cannot be had: {type(worse).__name__}>"
     return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "…"
 
@@ -60,11 +80,8 @@ def _trace(error: BaseException) -> str:
 
     try:
         text = "".join(traceback.format_exception(type(error), error, _users(error.__traceback__)))
-    except Exception:
-        try:
-            text = "".join(traceback.format_tb(_users(error.__traceback__)))
-        except Exception:
-            return ""
+    except BaseException:  # its text is made again here, and may raise anything
+        text = "".join(traceback.format_tb(_users(error.__traceback__)))
     return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "…"
 
 

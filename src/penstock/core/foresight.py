@@ -1,4 +1,4 @@
-"""What can be said of a run before it starts: whose failure will be let pass, and which stream may not be held."""
+"""What can be said of a run before it starts: whose failure is let pass, which stream may not be held."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from .scopes import Scope, encloses, scope_of_need
 
 
 def tolerance(
-    nodes: Sequence[Node], parents: Sequence[tuple[int, ...]], scope_of: Sequence[int], scopes: Sequence[Scope]
+    nodes: Sequence[Node],
+    parents: Sequence[tuple[int, ...]],
+    scope_of: Sequence[int],
+    scopes: Sequence[Scope],
 ) -> bytearray:
     """By node: whether a failure of it neither stops nor fails the run (semantics.md §3).
 

@@ -6,6 +6,7 @@ It must never know how it is run: the compiled form is `plan.py`'s, the state `m
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+
 from .checks import check_node, find_cycle
 from .errors import CycleError, GraphError, nearest
 from .model import Input, Limit, Node
@@ -35,7 +36,18 @@ class Graph:
             not fit. All unknown needs are named at once.
     """
 
-    __slots__ = ("__weakref__", "index", "inputs", "limits", "name", "nodes", "order", "parents", "scope_of", "scopes")
+    __slots__ = (
+        "__weakref__",
+        "index",
+        "inputs",
+        "limits",
+        "name",
+        "nodes",
+        "order",
+        "parents",
+        "scope_of",
+        "scopes",
+    )
 
     def __init__(self, name: str, nodes: Iterable[Node], inputs: Iterable[Input] = ()) -> None:
         self.name = normal_id(name, "flow")
@@ -49,7 +61,7 @@ class Graph:
         self.index: dict[str, int] = {}
         for position, node in enumerate(self.nodes):
             if normal_id(node.id) != node.id:
-                raise GraphError(f"step {ascii(node.id)}: the name is not in its normal form (NFC)")
+                raise GraphError(f"step {node.id!a}: the name is not in its normal form (NFC)")
             if self.index.setdefault(node.id, position) != position:
                 raise GraphError(f"there are two steps called {node.id!r}; give one another name")
         self.parents = self._resolve()

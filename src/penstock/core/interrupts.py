@@ -14,8 +14,8 @@ from .engine import Engine
 def interrupts(engine: Engine, busy: Callable[[], bool]) -> Iterator[None]:
     """Handles SIGINT for the time of a run, if this is the main thread and nobody else handles it.
 
-    The handler never raises into our own code: it posts to the mailbox. Only while user code runs in this very
-    thread (`busy`) it raises KeyboardInterrupt there, which ends that attempt.
+    The handler never raises into our own code: it posts to the mailbox. Only while user code runs in this
+    very thread (`busy`) it raises KeyboardInterrupt there, which ends that attempt.
     """
     import signal
 

@@ -17,9 +17,7 @@ Kind = Literal["step", "gate"]
 How = Literal["use", "each", "gather", "outcome", "after"]
 Failures = Literal["raise", "drop", "keep"]
 OnFailure = Literal["stop", "drain", "continue"]
-TriggerName = Literal[
-    "all_succeeded", "all_done", "none_failed", "any_succeeded", "all_failed", "always"
-]
+TriggerName = Literal["all_succeeded", "all_done", "none_failed", "any_succeeded", "all_failed", "always"]
 TRIGGERS: tuple[TriggerName, ...] = (
     "all_succeeded",
     "all_done",
@@ -158,13 +156,15 @@ class RetryPolicy:
     def __post_init__(self) -> None:
         if not isinstance(self.max_attempts, int) or self.max_attempts < 1:
             raise ValueError(
-                f"RetryPolicy: max_attempts is the number of calls in all, at least 1, not {self.max_attempts!r}"
+                f"RetryPolicy: max_attempts counts all calls, so it is at least 1, not {self.max_attempts!r}"
             )
         for name in ("initial_delay", "max_delay"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"RetryPolicy: {name} must be 0 s or more, not {getattr(self, name)!r}")
         if not self.exponential_base >= 1:
-            raise ValueError(f"RetryPolicy: exponential_base must be 1 or more, not {self.exponential_base!r}")
+            raise ValueError(
+                f"RetryPolicy: exponential_base must be 1 or more, not {self.exponential_base!r}"
+            )
         if self.jitter not in (None, "full", "none"):
             raise ValueError(f"RetryPolicy: jitter must be 'full', 'none' or None, not {self.jitter!r}")
         types = self.retry_on

@@ -41,7 +41,7 @@ def normal_id(name: object, what: str = "step") -> str:
     for character in name:
         if character not in _SIGNS and not unicodedata.category(character).startswith(_LETTERS):
             raise GraphError(
-                f"{what} {shown}: {ascii(character)} is not allowed in a name; "
+                f"{what} {shown}: {character!a} is not allowed in a name; "
                 "use letters, digits, spaces and _ - . : + @ # , ( ) = ' &"
             )
     for part in name.split("/"):

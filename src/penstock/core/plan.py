@@ -1,7 +1,7 @@
 """The graph compiled to integer-indexed lists: what the machine runs.
 
 Nodes are renumbered in the order in which they should start: longest remaining path first, then order of
-definition. That order is topological too, so "the lowest number that is ready" is all the scheduling there is.
+definition. That order is topological too, so "the lowest number that is ready" is all there is to scheduling.
 
 A *site* is a place in a row of state. Scope 0 is one row with a site for every node; each element of a map
 makes one row of the map's scope, with a site for every node inside it. A node that is mapped deeper than the
@@ -106,8 +106,10 @@ class Plan:
         outer: By scope: (position, climb, position there) of needs that lie outside its rows.
         waits: By site: needs of a node; 1 for a group, until it is opened.
         wires: By node: (parameter, difference) of the needs that are simply a value of the same row.
+        simple: By node: its wires are all that a call of it takes, and it has neither retry nor timeout.
         partial: By node: it has other data needs too, which `needs_of` tells of.
-        runners: Names of the runners; `runner` gives, by node, an index into it.
+        runners: Names of the runners; `runner` gives, by node, an index into it, `runner_of` by site.
+        roots: Nodes that need nothing.
         retry, trigger, limits: By node, where any.
         outputs: Nodes that are kept, in the order of definition.
         keeps: By node: its value stays to the end.
@@ -116,9 +118,10 @@ class Plan:
     """
 
     __slots__ = (
-        "_needs", "casts", "down", "flags", "graph", "index", "inner", "judges", "keeps", "level", "levels",
-        "limits", "node", "nodes", "opens", "outer", "outputs", "partial", "place", "reads", "retry", "runner", "runners", "trigger",
-        "unbounded", "up", "uses", "waits", "wires",
+        "_needs", "casts", "down", "flags", "graph", "index", "inner", "judges", "keeps", "level",
+        "levels", "limits", "node", "nodes", "opens", "outer", "outputs", "partial", "place", "reads",
+        "retry", "roots", "runner", "runner_of", "runners", "simple", "trigger", "unbounded", "up",
+        "uses", "waits", "wires",
     )  # fmt: skip
 
     def __init__(
@@ -150,6 +153,7 @@ class Plan:
             keep_all or node.keep or new not in consumed or node.id in wanted
             for new, node in enumerate(self.nodes)
         )
+        self.roots = [new for new, mine in enumerate(parents) if not mine]
         self.outputs = [new for new in number if self.keeps[new]]
         self.judges = tolerance(self.nodes, parents, scope_of, graph.scopes)
         self.unbounded: frozenset[int] = frozenset()
@@ -163,10 +167,10 @@ class Plan:
         members: list[list[int]] = [[] for _ in scopes]
         if len(scopes) > 1:
             for node in range(total - 1, -1, -1):  # deepest step first within an element
-                scope = scope_of[node]
-                while scope > 0:
-                    members[scope].append(node)
-                    scope = scopes[scope].parent
+                at = scope_of[node]
+                while at > 0:
+                    members[at].append(node)
+                    at = scopes[at].parent
         self.levels = [Level(-1, 0, total, _Same(), -1, len(scopes) == 1)]
         self.node = list(self.index.values())
         self.place = self.node
@@ -291,6 +295,7 @@ class Plan:
     def _make_options(self, default: str | None) -> None:
         self.runners: list[str] = []
         self.runner = bytearray(len(self.nodes))
+        self.simple = bytearray(len(self.nodes))
         self.retry: dict[int, RetryPolicy] = {}
         self.trigger: dict[int, int] = {}
         self.limits: dict[int, tuple[tuple[str, int], ...]] = {}
@@ -300,6 +305,14 @@ class Plan:
             name = node.runner or runner_for(node, default)
             code = codes.setdefault(name, len(codes))
             self.runner[number] = code
+            self.simple[number] = not (
+                self.partial[number]
+                or node.context
+                or node.inputs
+                or node.bound
+                or node.retry
+                or node.timeout
+            )
             flags = 0
             if node.retry is not None and node.retry.max_attempts > 1:
                 self.retry[number] = node.retry
@@ -323,6 +336,9 @@ class Plan:
             if flags:
                 self.flags[self._site(scope_of[self.graph.index[node.id]], number)] |= flags
         self.runners = list(codes)
+        self.runner_of = self.runner
+        if len(self.levels) > 1:
+            self.runner_of = bytearray(self.runner[node] for node in self.node)
 
     def site_of_node(self, node: int) -> int:
         """The site at which the node itself stands, not a group of it."""

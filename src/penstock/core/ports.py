@@ -28,6 +28,7 @@ class Work(NamedTuple):
         retry_on: Of the step's retry policy, None without one: an error is judged where it is.
         context: The step's context, if it asked for one.
         path: For names of threads and the like.
+        timed: Somebody wants to know when it really begins.
     """
 
     node: int
@@ -37,14 +38,15 @@ class Work(NamedTuple):
     retry_on: RetryOn
     context: Context | None
     path: str
+    timed: bool = False
 
 
 class Runner(Protocol):
     """Makes attempts. It knows nothing of graphs, retries or limits.
 
-    For each `Work` submitted it posts BEGAN when the attempt really runs (only if `timed` says that somebody
-    wants to know) and exactly one ENDED, unless it is abandoned: then the ENDED that says so, and GONE when
-    it ends at last. It never raises because of what a step does.
+    For each `Work` submitted it posts BEGAN when the attempt really runs (only if `work.timed` says that
+    somebody wants to know) and exactly one ENDED, unless it is abandoned: then the ENDED that says so, and
+    GONE when it ends at last. It never raises because of what a step does.
     """
 
     @property
@@ -54,8 +56,9 @@ class Runner(Protocol):
     def open(self, mailbox: Mailbox, clock: Callable[[], float]) -> None:
         """Called once, before the first attempt, in the engine's thread."""
 
-    def submit(self, work: Work, *, timed: bool = False) -> None:
-        """Takes an attempt. Must return at once."""
+    @property
+    def submit(self) -> Callable[[Work], None]:
+        """Takes an attempt, and returns at once."""
 
     def stop(self, node: int, token: int, *, timeout: bool) -> None:
         """Ends an attempt: one that has not begun is given back (RETURNED), one that runs is asked to end.
@@ -67,7 +70,7 @@ class Runner(Protocol):
         """The grace is over: posts ENDED for the attempt now, whatever it does."""
 
     def close(self) -> None:
-        """Called once, after the last attempt has ended: nothing of the runner remains but what was abandoned."""
+        """Called once, after the last attempt: nothing of the runner remains but what was abandoned."""
 
 
 @runtime_checkable

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from .errors import RunCancelled, RunFailed
 from .model import Failure, NodeStatus, Ok, Outcome, RunStatus, Skip
 
 
-class NodeResult:
+class NodeResult(NamedTuple):
     """How one node, or one item of a map, ended.
 
     Attributes:
@@ -25,34 +25,16 @@ class NodeResult:
         items: For a mapped node its items, in input order; else None.
     """
 
-    __slots__ = (
-        "attempts", "duration", "failure", "history", "items", "path", "skip", "source", "status", "value",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        path: str,
-        status: NodeStatus,
-        *,
-        source: str | None = None,
-        value: Any = None,
-        failure: Failure | None = None,
-        history: tuple[Failure, ...] = (),
-        skip: Skip | None = None,
-        attempts: int = 0,
-        duration: float | None = None,
-        items: Sequence[NodeResult] | None = None,
-    ) -> None:
-        self.path = path
-        self.status = status
-        self.source = source
-        self.value = value
-        self.failure = failure
-        self.history = history
-        self.skip = skip
-        self.attempts = attempts
-        self.duration = duration
-        self.items = items
+    path: str
+    status: NodeStatus
+    source: str | None = None
+    value: Any = None
+    failure: Failure | None = None
+    history: tuple[Failure, ...] = ()
+    skip: Skip | None = None
+    attempts: int = 0
+    duration: float | None = None
+    items: Sequence[NodeResult] | None = None
 
     def __repr__(self) -> str:
         return f"<{self.path}: {self.status.value}{f' ({self.reason})' if self.reason else ''}>"
@@ -94,7 +76,7 @@ class RunResult:
     """
 
     __slots__ = (
-        "abandoned", "duration", "nodes", "outputs", "run_id", "status", "tolerated", "warnings",
+        "_outputs", "abandoned", "duration", "nodes", "run_id", "status", "tolerated", "warnings",
     )  # fmt: skip
 
     def __init__(
@@ -102,7 +84,7 @@ class RunResult:
         run_id: str,
         status: RunStatus,
         nodes: Mapping[str, NodeResult],
-        outputs: Mapping[str, Any],
+        outputs: Callable[[], Mapping[str, Any]],
         *,
         duration: float = 0.0,
         tolerated: tuple[str, ...] = (),
@@ -112,7 +94,7 @@ class RunResult:
         self.run_id = run_id
         self.status = status
         self.nodes = nodes
-        self.outputs = outputs
+        self._outputs: Callable[[], Mapping[str, Any]] | Mapping[str, Any] = outputs
         self.duration = duration
         self.tolerated = tolerated
         self.abandoned = abandoned
@@ -120,6 +102,12 @@ class RunResult:
 
     def __repr__(self) -> str:
         return f"<run {self.run_id}: {self.status.value}, {len(self.nodes)} nodes>"
+
+    @property
+    def outputs(self) -> Mapping[str, Any]:
+        if callable(self._outputs):
+            self._outputs = self._outputs()
+        return self._outputs
 
     def failed(self) -> Iterator[NodeResult]:
         """The nodes and items that failed, tolerated ones included, in the order of definition."""

@@ -7,11 +7,15 @@ from queue import Empty, SimpleQueue
 from threading import get_ident
 from typing import Any
 
+from .commands import Reply
 from .engine import Engine
 from .errors import InternalError
 
-Pump = Callable[[], bool]
-"""Runs what is to run in the engine's own thread, for a slice; says whether there was anything."""
+Pump = Callable[[], list[Reply]]
+"""Makes what is to be made in the engine's own thread, for a slice of time, and gives the endings."""
+
+_LONGEST = 3600.0
+"""Seconds of one wait: a timeout may be infinite, a lock's may not."""
 
 
 def run_here(engine: Engine, pump: Pump) -> None:
@@ -21,19 +25,20 @@ def run_here(engine: Engine, pump: Pump) -> None:
     mailbox.bell = lambda: bell.put(None)
     engine.begin()
     try:
-        while not engine.finished:
-            engine.turn()
-            if pump() or mailbox.replies:
+        batch: list[Reply] = []
+        state = engine.machine.state
+        while state.finished is None:
+            engine.turn(batch)
+            batch = pump()
+            if batch or mailbox.replies or state.finished is not None:
                 continue
-            if engine.finished:
-                return
             mailbox.sleeping = True
             if not mailbox.replies:
                 wait = engine.next_alarm()
                 if wait is None and engine.idle:
                     raise InternalError(_stuck(engine))
                 try:
-                    bell.get(timeout=wait)
+                    bell.get(timeout=wait if wait is None else min(wait, _LONGEST))
                 except Empty:
                     pass
             mailbox.sleeping = False
@@ -94,6 +99,7 @@ class _LoopShell:
 
         self._engine = engine
         self._pump = pump
+        self._batch: list[Reply] = []
         self._loop = asyncio.get_running_loop()
         self._thread = get_ident()
         self._timer: asyncio.TimerHandle | None = None
@@ -107,8 +113,8 @@ class _LoopShell:
             return
         engine, mailbox = self._engine, self._engine.mailbox
         try:
-            engine.turn()
-            more = not engine.finished and self._pump()
+            engine.turn(self._batch)
+            self._batch = [] if engine.finished else self._pump()
         except BaseException as error:
             self.done.set_exception(error)
             return
@@ -116,7 +122,7 @@ class _LoopShell:
             self.done.set_result(None)
             return
         self._set_timer()
-        if more or mailbox.replies:
+        if self._batch or mailbox.replies:
             mailbox.sleeping = False
             self._loop.call_soon(self.turn)
         else:
@@ -141,7 +147,7 @@ class _LoopShell:
             if self._engine.idle and not self._engine.mailbox.replies:
                 self.done.set_exception(InternalError(_stuck(self._engine)))
             return
-        when = self._loop.time() + wait
+        when = self._loop.time() + min(wait, _LONGEST)
         if self._timer is not None and not self._timer.cancelled():
             if self._loop.time() < self._timer.when() <= when:
                 return

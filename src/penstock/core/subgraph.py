@@ -14,7 +14,7 @@ def restrict(graph: Graph, targets: Sequence[str] | None, override: Mapping[str,
     """The graph without what nobody needs.
 
     A node with an overriding value needs nothing any more; what only it needed is left out. Of mapped steps
-    whole maps are taken.
+    whole maps are taken, and the override of one is its whole list.
 
     Args:
         graph: The whole graph.
@@ -22,7 +22,7 @@ def restrict(graph: Graph, targets: Sequence[str] | None, override: Mapping[str,
         override: Values by id.
 
     Raises:
-        InputError: An id is unknown, or belongs to a mapped step that cannot be overridden.
+        InputError: An id is unknown, or a value does not fit where it must go.
     """
     if targets is None and not override:
         return graph
@@ -30,13 +30,9 @@ def restrict(graph: Graph, targets: Sequence[str] | None, override: Mapping[str,
     for id in (*(targets or ()), *override):
         if id not in graph.index:
             raise InputError(f"there is no step called {id!r}{nearest(id, graph.index)}")
-    for id in override:
-        if graph.scope_of[graph.index[id]]:
-            raise InputError(
-                f"step {id!r} is mapped and cannot be overridden yet; override the step it maps over, "
-                f"or the one that gathers it"
-            )
-    nodes = [_given(node) if node.id in override else node for node in graph.nodes]
+    depth = {id: graph.scopes[graph.scope_of[graph.index[id]]].depth for id in override}
+    _check_lists(graph, override, depth)
+    nodes = [_given(node) if node.id in override else _taking(node, override, depth) for node in graph.nodes]
     if targets is None:
         sinks = [node.id for node, users in zip(graph.nodes, graph.dependents(), strict=True) if not users]
         targets = [*sinks, *override]
@@ -59,6 +55,36 @@ def _given(node: Node) -> Node:
     return node._replace(
         needs=(), inputs=(), bound=None, when=None, trigger="all_succeeded", limits=(), timeout=None
     )
+
+
+def _check_lists(graph: Graph, override: Mapping[str, Any], depth: Mapping[str, int]) -> None:
+    """What is mapped, or mapped over, must be given as a list."""
+    sources = {graph.nodes[scope.source].id for scope in graph.scopes[1:]}
+    for id, value in override.items():
+        if (depth[id] or id in sources) and not isinstance(value, (list, tuple)):
+            what = "mapped: give the list of its items" if depth[id] else "mapped over: give a list"
+            raise InputError(f"override of {id!r}: the step is {what}, not {type(value).__name__}")
+
+
+def _taking(node: Node, override: Mapping[str, Any], depth: Mapping[str, int]) -> Node:
+    """A node that takes an overridden map as the one list it is now."""
+    if not any(depth.get(need.node) for need in node.needs):
+        return node
+    needs = []
+    for need in node.needs:
+        levels = depth.get(need.node, 0)
+        if not levels or need.how == "after":
+            needs.append(need)
+        elif need.how == "gather" and need.levels == levels and need.failures != "keep":
+            needs.append(need._replace(how="use", failures="raise", levels=1))
+        elif need.how == "use" and levels == 1 and not need.accepts and need.part is None:
+            needs.append(need._replace(how="each"))
+        else:
+            raise InputError(
+                f"override of {need.node!r}: {node.id!r} takes single items, or outcomes, of it; "
+                f"override {node.id!r} as well, or the step that {need.node!r} maps over"
+            )
+    return node._replace(needs=tuple(needs))
 
 
 def _inputs(node: Node) -> list[tuple[str, str]]:

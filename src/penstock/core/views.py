@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from .machine.facts import CAUSES
 from .machine.state import CANCELLED, FAILED, SKIPPED, STATUSES, SUCCEEDED, State
-from .model import NodeStatus, RunStatus, Skip
+from .model import NOTHING, NodeStatus, RunStatus, Skip
 from .plan import GROUP
 from .result import NodeResult, RunResult
 
@@ -22,7 +23,7 @@ def result_of(
         run_id,
         RunStatus(state.finished) if state.finished else RunStatus.RUNNING,
         nodes,
-        _outputs(state),
+        partial(_outputs, state),
         duration=now - began,
         tolerated=tuple(_tolerated(state)),
         abandoned=tuple(abandoned),
@@ -46,11 +47,11 @@ def node_result(state: State, number: int) -> NodeResult:
         str(state.path(number)),
         STATUSES[status],
         source=state.sources.get(number, "run") if status == SUCCEEDED else None,
-        value=state.value[number] if status == SUCCEEDED else None,
+        value=state.value[number] if status == SUCCEEDED and state.value[number] is not NOTHING else None,
         failure=history[-1] if failed else None,
         history=history[:-1] if failed else history,
         skip=skip,
-        attempts=len(history) + (ran and not failed and status not in (SKIPPED, CANCELLED)),
+        attempts=(len(history) if ran else 0) + (ran and not failed and status not in (SKIPPED, CANCELLED)),
         duration=state.took[number] if ran and STATUSES[status].ended else None,
     )
 

@@ -17,7 +17,7 @@ from types import coroutine
 from typing import Any
 
 from penstock.core.commands import BEGAN, CANCELLED, ENDED, FAILED, GONE, OK, RETURNED, Reply
-from penstock.core.failures import failure_of
+from penstock.core.failures import AWAITABLES, check_awaited, failure_of
 from penstock.core.mailbox import Mailbox
 from penstock.core.ports import Work
 
@@ -38,7 +38,7 @@ class AioRunner:
         if capacity < 1:
             raise ValueError(f"AioRunner: capacity must be at least 1, not {capacity!r}")
         self.capacity = capacity
-        self._queue: deque[tuple[Work, bool]] = deque()
+        self._queue: deque[Work] = deque()
         self._suspended: dict[tuple[int, int], tuple[asyncio.Task[None], Work]] = {}
         self._idle: list[asyncio.Future[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -51,6 +51,8 @@ class AioRunner:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._variables: Variables = copy_context()
+        self._closing = False
+        AWAITABLES.update((asyncio.Future, asyncio.Task))
         self._turn: Callable[[], None] = _nothing
 
     def drive(self, turn: Callable[[], None]) -> None:
@@ -58,8 +60,8 @@ class AioRunner:
         steps that never suspend then costs no iteration of the loop."""
         self._turn = turn
 
-    def submit(self, work: Work, *, timed: bool = False) -> None:
-        self._queue.append((work, timed))
+    def submit(self, work: Work) -> None:
+        self._queue.append(work)
         if not self._working and not self._coming:
             self._wake(1)
 
@@ -68,9 +70,9 @@ class AioRunner:
         if key in self._suspended:
             self._suspended[key][0].cancel()
             return
-        for item in self._queue:
-            if item[0].node == node and item[0].token == token:
-                self._queue.remove(item)
+        for work in self._queue:
+            if work.node == node and work.token == token:
+                self._queue.remove(work)
                 now = self._clock()
                 self._mailbox.post((ENDED, node, token, RETURNED, None, None, now, now))
                 return
@@ -84,6 +86,7 @@ class AioRunner:
         self._mailbox.post((ENDED, node, token, CANCELLED, f"task of {work.path}", None, now, now))
 
     def close(self) -> None:
+        self._closing = True
         for task in self._tasks:
             if not task.done():
                 task.cancel()
@@ -103,7 +106,9 @@ class AioRunner:
                     future.set_result(None)
                     break
             else:
-                task = self._loop.create_task(self._serve(), name="penstock-worker", context=self._variables.copy())
+                task = self._loop.create_task(
+                    self._serve(), name="penstock-worker", context=self._variables.copy()
+                )
                 self._tasks.add(task)
                 _KEPT.add(task)
                 task.add_done_callback(_KEPT.discard)
@@ -128,16 +133,16 @@ class AioRunner:
 
     async def _serve(self) -> None:
         queue, replies, clock = self._queue, self._mailbox.replies, self._clock
-        copy = self._variables.copy
+        copy, me = self._variables.copy, _me()
         self._coming -= 1
         while True:
             self._working = True
             began = clock()
             slice_end = began + _SLICE
             while queue:
-                work, timed = queue.popleft()
+                work = queue.popleft()
                 variables = copy()
-                if timed:
+                if work.timed:
                     replies.append((BEGAN, work.node, work.token, began))
                 direct = True
                 try:
@@ -147,7 +152,7 @@ class AioRunner:
                     waits_for = variables.run(step.send, None)
                 except StopIteration as stop:
                     ended = clock()
-                    replies.append((ENDED, work.node, work.token, OK, stop.value, None, began, ended))
+                    replies.append(_good_end(work, stop.value, began, ended))
                 except BaseException as error:
                     ended = clock()
                     replies.append(_bad_end(work, error, began, ended))
@@ -158,26 +163,42 @@ class AioRunner:
                     self._working = True
                     ended = clock()
                     direct = not self._suspended
+                if me.cancelling():
+                    await _absorb_cancel(me)
                 if direct and not queue:
                     self._turn()
                 elif not direct:
                     self._mailbox.ring()
                 if ended > slice_end:
                     self._pass_on()
-                    await asyncio.sleep(0)
+                    await _absorb_cancel(me)
                     self._working = True
                     ended = clock()
                     slice_end = ended + _SLICE
                 began = ended
             self._working = False
             self._wave = 1
-            if len(self._idle) >= _IDLE:
-                self._tasks.discard(_me())
+            if not await self._rest(me):
                 return
-            future: asyncio.Future[None] = self._loop.create_future()
-            self._idle.append(future)
+
+    async def _rest(self, me: asyncio.Task[None]) -> bool:
+        """Waits until there is work again; no if the worker should end."""
+        if len(self._idle) >= _IDLE:
+            self._tasks.discard(me)
+            return False
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._idle.append(future)
+        try:
             await future
-            self._coming -= 1
+        except asyncio.CancelledError:
+            if self._closing:
+                return False
+            me.uncancel()
+            if future in self._idle:
+                self._idle.remove(future)
+                return True
+        self._coming -= 1
+        return True
 
     async def _finish(
         self, work: Work, step: Any, variables: Variables, waits_for: Any, began: float
@@ -198,12 +219,20 @@ class AioRunner:
         if self._suspended.pop(key, None) is None:  # abandoned
             self._mailbox.post((GONE, work.node, work.token))
             return False
-        if error is None:
-            reply = (ENDED, work.node, work.token, OK, value, None, began, ended)
+        if error is not None:
+            self._mailbox.replies.append(_bad_end(work, error, began, ended))
         else:
-            reply = _bad_end(work, error, began, ended)
-        self._mailbox.replies.append(reply)
+            self._mailbox.replies.append(_good_end(work, value, began, ended))
         return True
+
+
+def _good_end(work: Work, value: Any, began: float, ended: float) -> Reply:
+    if type(value) in AWAITABLES:
+        try:
+            check_awaited(value)
+        except TypeError as error:
+            return _bad_end(work, error, began, ended)
+    return (ENDED, work.node, work.token, OK, value, None, began, ended)
 
 
 def _bad_end(work: Work, error: BaseException, began: float, ended: float) -> Reply:
@@ -232,6 +261,16 @@ def _carry_on(step: Any, variables: Variables, waits_for: Any) -> Generator[Any,
                 return stop.value
 
 
+async def _absorb_cancel(task: asyncio.Task[None]) -> None:
+    """Lets the loop turn once, and takes a cancel that a step has asked of its own task after it ended."""
+    try:
+        await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        pass
+    while task.cancelling():
+        task.uncancel()
+
+
 async def _await(awaitable: Any) -> Any:
     return await awaitable
 
@@ -244,5 +283,3 @@ def _me() -> asyncio.Task[None]:
 
 def _nothing() -> None:
     return None
-
-

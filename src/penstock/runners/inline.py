@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
-from penstock.core.commands import ASKED, CANCELLED, ENDED, FAILED, OK, RETURNED
-from penstock.core.failures import failure_of
+from penstock.core.commands import ASKED, CANCELLED, ENDED, FAILED, OK, RETURNED, Reply
+from penstock.core.failures import AWAITABLES, RetryOn, check_awaited, failure_of
 from penstock.core.mailbox import Mailbox
 from penstock.core.ports import Work
 
@@ -24,20 +25,18 @@ class InlineRunner:
         busy: User code is running in this very thread: an interrupt may be raised here.
     """
 
-    __slots__ = ("_clock", "_mailbox", "_queue", "busy")
+    __slots__ = ("_clock", "_mailbox", "_queue", "busy", "submit")
 
     capacity = _RESERVE
 
     def __init__(self) -> None:
         self._queue: deque[Work] = deque()
+        self.submit = self._queue.append  # nothing else is to be done, and it is done for every step
         self.busy = False
 
     def open(self, mailbox: Mailbox, clock: Callable[[], float]) -> None:
         self._mailbox = mailbox
         self._clock = clock
-
-    def submit(self, work: Work, *, timed: bool = False) -> None:
-        self._queue.append(work)
 
     def stop(self, node: int, token: int, *, timeout: bool) -> None:
         for work in self._queue:
@@ -53,40 +52,56 @@ class InlineRunner:
     def close(self) -> None:
         self._queue.clear()
 
-    def pump(self) -> bool:
-        """Makes attempts for about a millisecond; says whether there were any.
+    def pump(self) -> list[Reply]:
+        """Makes attempts for about a millisecond and gives their endings, in order.
 
         A slice ends so that the engine can record what has happened: a thousand steps in one turn would all
         be lost together, and deaf to a cancel.
         """
         queue, clock = self._queue, self._clock
+        done: list[Reply] = []
         if not queue:
-            return False
-        post = self._mailbox.replies.append
+            return done
         began = clock()
         until = began + _SLICE
         while queue:
-            node, token, call, arguments, retry_on, _context, _path = queue.popleft()
+            node, token, call, arguments, retry_on, _, _, _ = queue.popleft()
             try:
                 self.busy = True
                 value = call(**arguments)
                 self.busy = False
-            except KeyboardInterrupt:
-                self.busy = False
-                ended = clock()
-                post((ASKED, "interrupted"))
-                post((ENDED, node, token, CANCELLED, None, None, began, ended))
-                return True
+                if type(value) in AWAITABLES:
+                    check_awaited(value)
             except BaseException as error:
-                self.busy = False
-                ended = clock()
-                post((ENDED, node, token, FAILED, failure_of(error, retry_on), None, began, ended))
-                return True
+                done.append(self._bad_end(node, token, retry_on, error, began))
+                break
             ended = clock()
-            post((ENDED, node, token, OK, value, None, began, ended))
+            done.append((ENDED, node, token, OK, value, None, began, ended))
             if ended > until:
-                return True
+                break
             began = ended
-        return True
+        return done
 
+    def make(
+        self, node: int, token: int, call: Callable[..., Any], arguments: dict[str, Any], retry_on: RetryOn
+    ) -> Reply:
+        """Makes one attempt at once."""
+        began = self._clock()
+        try:
+            self.busy = True
+            value = call(**arguments)
+            self.busy = False
+            if type(value) in AWAITABLES:
+                check_awaited(value)
+        except BaseException as error:
+            return self._bad_end(node, token, retry_on, error, began)
+        return (ENDED, node, token, OK, value, None, began, self._clock())
 
+    def _bad_end(self, node: int, token: int, retry_on: RetryOn, error: BaseException, began: float) -> Reply:
+        self.busy = False
+        ended = self._clock()
+        if isinstance(error, KeyboardInterrupt):
+            self._mailbox.replies.append((ASKED, "interrupted"))
+            return (ENDED, node, token, CANCELLED, None, None, began, ended)
+        failure = failure_of(error, retry_on)
+        return (ENDED, node, token, FAILED, failure, None, began, ended)

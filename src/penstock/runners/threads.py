@@ -10,7 +10,7 @@ from contextvars import copy_context
 from queue import SimpleQueue
 
 from penstock.core.commands import BEGAN, CANCELLED, ENDED, FAILED, GONE, OK, RETURNED
-from penstock.core.failures import failure_of
+from penstock.core.failures import AWAITABLES, check_awaited, failure_of
 from penstock.core.mailbox import Mailbox
 from penstock.core.ports import Work
 
@@ -32,7 +32,7 @@ class ThreadRunner:
             raise ValueError(f"ThreadRunner: size must be at least 1, not {size!r}")
         self.size = size or min(32, (os.cpu_count() or 1) + 4)
         self.capacity = self.size + _RESERVE
-        self._queue: SimpleQueue[tuple[Work, bool] | None] = SimpleQueue()
+        self._queue: SimpleQueue[Work | None] = SimpleQueue()
         self._waiting: dict[tuple[int, int], Work] = {}  # submitted and not begun; popping an entry claims it
         self._running: dict[tuple[int, int], tuple[Work, threading.Thread]] = {}
         self._threads: set[threading.Thread] = set()
@@ -44,9 +44,9 @@ class ThreadRunner:
         self._clock = clock
         self._variables: Variables = copy_context()
 
-    def submit(self, work: Work, *, timed: bool = False) -> None:
+    def submit(self, work: Work) -> None:
         self._waiting[work.node, work.token] = work
-        self._queue.put((work, timed))
+        self._queue.put(work)
         if len(self._threads) < self.size and self._queue.qsize() > self._idle:
             self._grow()
 
@@ -101,12 +101,11 @@ class ThreadRunner:
         me = threading.current_thread()
         while True:
             self._idle += 1
-            item = queue.get()
+            work = queue.get()
             self._idle -= 1
-            if item is None:
+            if work is None:
                 return
-            work, timed = item
-            node, token, call, arguments, retry_on, _, _ = work
+            node, token, call, arguments, retry_on, _, _, timed = work
             key = (node, token)
             self._running[key] = (work, me)
             if waiting.pop(key, None) is None:
@@ -117,6 +116,8 @@ class ThreadRunner:
                 post((BEGAN, node, token, began))
             try:
                 result, payload = OK, variables.copy().run(call, **arguments)
+                if type(payload) in AWAITABLES:
+                    check_awaited(payload)
             except BaseException as error:
                 result, payload = FAILED, failure_of(error, retry_on)
             ended = clock()
@@ -125,4 +126,4 @@ class ThreadRunner:
                 post((GONE, node, token))
                 return  # another thread has taken this one's place
             post((ENDED, node, token, result, payload, None, began, ended))
-            del work, item, arguments, call, payload
+            del work, arguments, call, payload

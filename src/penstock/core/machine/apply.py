@@ -37,7 +37,6 @@ from .state import (
     State,
 )
 
-
 _SPECIAL = GROUP | WIDE | STREAM
 
 
@@ -46,7 +45,9 @@ def apply(s: State, fact: Fact) -> None:
     _APPLY[fact[0]](s, fact)
 
 
-def start_plain(s: State, nodes: list[int], runner: int, now: float, log: list[Fact], out: list[Command]) -> None:
+def start_plain(
+    s: State, nodes: list[int], runner: int, now: float, log: list[Fact], out: list[Command]
+) -> None:
     """Records the start of ready nodes of one runner that take no limits: as `started`, for many at once."""
     status, token = s.status, s.token
     for i in nodes:
@@ -55,8 +56,9 @@ def start_plain(s: State, nodes: list[int], runner: int, now: float, log: list[F
         status[i] = RUNNING
         log.append((facts.STARTED, i, number, now))
         out.append((START, i, number))
-    s.free_total -= len(nodes)
-    s.free[runner] -= len(nodes)
+    many = len(nodes)
+    s.free_total -= many
+    s.free[runner] -= many
 
 
 def started(s: State, fact: Fact) -> None:
@@ -66,10 +68,10 @@ def started(s: State, fact: Fact) -> None:
     s.status[i] = RUNNING
     s.token[i] = token
     s.free_total -= 1
-    node = s.plan.node[s.site[i]]
-    s.free[s.plan.runner[node]] -= 1
-    if s.plan.flags[s.site[i]] & LIMITED:
-        for name, weight in s.plan.limits[node]:
+    site = s.site[i]
+    s.free[s.plan.runner_of[site]] -= 1
+    if s.plan.flags[site] & LIMITED:
+        for name, weight in s.plan.limits[s.plan.node[site]]:
             s.gauges[name].take(weight, now)
 
 
@@ -81,7 +83,7 @@ def succeeded(s: State, fact: Fact) -> None:
     status = s.status
     if status[i] == RUNNING:
         s.free_total += 1
-        s.free[plan.runner[plan.node[site]]] += 1
+        s.free[plan.runner_of[site]] += 1
         if flags & (LIMITED | STREAM):
             _leave(s, i, flags, held=True)
     status[i] = SUCCEEDED
@@ -108,7 +110,7 @@ def succeeded(s: State, fact: Fact) -> None:
                 arrive(s, j)
             else:
                 status[j] = READY
-                heappush(s.ready[plan.runner[j]].heap, j)
+                heappush(s.ready[plan.runner_of[j]].heap, j)
     for step in plan.reads[site]:
         j = i + step
         left = s.uses[j] - 1
@@ -249,9 +251,8 @@ def cancel(s: State, fact: Fact) -> None:
 
 def begun(s: State, fact: Fact) -> None:
     s.begun = fact[1]
-    for i in range(s.total):
-        if not s.waits[i]:
-            arrive(s, i)
+    for i in s.plan.roots:
+        arrive(s, i)
 
 
 def finished(s: State, fact: Fact) -> None:
@@ -380,7 +381,7 @@ def _give_back(s: State, i: int, *, held: bool) -> None:
     """Frees the slot of a running attempt, and its limits unless it was abandoned and still holds them."""
     site = s.site[i]
     s.free_total += 1
-    s.free[s.plan.runner[s.plan.node[site]]] += 1
+    s.free[s.plan.runner_of[site]] += 1
     flags = s.plan.flags[site]
     if flags & (LIMITED | STREAM):
         _leave(s, i, flags, held=held)
@@ -451,11 +452,13 @@ def _add_rows(s: State, fan: Fan, size: int) -> None:
         need = (fan.outer if climb == 1 else s.climb(fan.outer, climb - 1)) + position
         if s.status[need] >= SUCCEEDED:
             waits[place] -= 1
-            if s.status[need] != SUCCEEDED or s.hold[need] and plan.flags[s.site[need]] & GROUP:
+            if s.status[need] != SUCCEEDED or (s.hold[need] and plan.flags[s.site[need]] & GROUP):
                 hold[place] = 1
     status = bytearray(width)
     head = level.head
-    plain = not waits[head] and not hold[head] and not s.stopping and not plan.flags[level.base + head] & JUDGED
+    plain = (
+        not waits[head] and not hold[head] and not s.stopping and not plan.flags[level.base + head] & JUDGED
+    )
     if plain:
         status[head] = READY
     total = size * width
@@ -516,5 +519,3 @@ def last_failure(s: State, i: int) -> Failure | None:
     """The failure a node ended with, or its latest one."""
     history = s.failures.get(i)
     return history[-1] if history else None
-
-

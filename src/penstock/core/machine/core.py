@@ -88,7 +88,8 @@ class Machine:
                 if self._single:
                     queue = s.ready[0]
                     if queue.front or queue.heap:
-                        fill(s, 0, min(s.free[0], s.free_total), now, log, out)
+                        room = s.free[0]
+                        fill(s, 0, room if room < s.free_total else s.free_total, now, log, out)
                 else:
                     dispatch(s, now, log, out)
                 if self._streams:

@@ -1,4 +1,4 @@
-"""The choices: replies and the time come in, facts and commands go out. Writes nothing but through `apply`."""
+"""The choices: replies and the time come in, facts and commands go out. Writes only through `apply`."""
 
 from __future__ import annotations
 
@@ -359,5 +359,3 @@ def open_streams(s: State, fresh: list[Command], log: Log) -> None:
                     level = s.plan.levels[scope]
                     head = s.plan.node[level.base + level.head]
                     emit(s, log, facts.EXPANDED, row + s.plan.levels[level.parent].position[head], None)
-
-

@@ -47,7 +47,7 @@ def fill(s: State, runner: int, room: int, now: float, log: list[Fact], out: lis
             break
         if status[i] == READY:
             if not flags[i] & (LIMITED | GROUP):
-                if not plain or plain[-1] != i:  # a replay leaves entries behind; twins come one after the other
+                if not plain or plain[-1] != i:  # a replay leaves twins behind
                     plain.append(i)
                     room -= 1
             elif _fits(s, i, now):

@@ -56,7 +56,7 @@ def to_event(state: State, fact: Fact) -> events.Event:
         return events.NodeSkipped(state.path(node), CAUSES[cause], path)
     if kind == DECIDED:
         _, node, what, value = fact
-        return events.NodeDecided(state.path(node), _WHATS[what], value)  # type: ignore[arg-type]
+        return events.NodeDecided(state.path(node), _WHATS[what], value)
     if kind == CANCEL:
         return events.CancelAsked(fact[1], fact[2])
     if kind == BEGUN:

@@ -67,9 +67,7 @@ def verdict(s: State, i: int) -> Verdict:
     plan = s.plan
     site = s.site[i]
     node = plan.node[site]
-    needs = [
-        (came_to(s, need_number(s, i, need), need), need.accepts) for need in plan.needs_of(node)
-    ]
+    needs = [(came_to(s, need_number(s, i, need), need), need.accepts) for need in plan.needs_of(node)]
     stopping = bool(s.stopping) and not plan.flags[site] & ALWAYS
     trigger = plan.trigger.get(node, rules.ALL_SUCCEEDED)
     found = rules.judge(trigger, needs, stopping, s.answers.get((i, TRIGGER)))
@@ -86,5 +84,3 @@ def because(s: State, i: int, found: Verdict) -> int | None:
         return i
     need = s.plan.needs_of(s.plan.node[s.site[i]])[found.need]
     return root_cause(s, need_number(s, i, need), need)
-
-

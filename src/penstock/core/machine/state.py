@@ -53,7 +53,19 @@ class Queue:
 class Fan:
     """One opening of a map: the rows made for one source value."""
 
-    __slots__ = ("broken", "elements", "listed", "low", "outer", "path", "queues", "rows", "scope", "sealed", "top")
+    __slots__ = (
+        "broken",
+        "elements",
+        "listed",
+        "low",
+        "outer",
+        "path",
+        "queues",
+        "rows",
+        "scope",
+        "sealed",
+        "top",
+    )
 
     def __init__(self, scope: int, outer: int, path: tuple[int, ...], top: Fan | None, runners: int) -> None:
         self.scope = scope
