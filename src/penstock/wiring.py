@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from contextvars import copy_context
 from typing import Any
@@ -85,15 +85,6 @@ class Prepared:
             targets=targets,
         )
 
-    @property
-    def needs_loop(self) -> bool:
-        """Whether any step, or condition, must be awaited."""
-        return "aio" in self.runners or any(
-            condition is not None and not isinstance(condition, str) and condition.is_async
-            for node in self.engine.plan.nodes
-            for condition in (node.when, node.trigger)
-        )
-
     def run(self, *, alone: bool = True) -> RunResult:
         """Runs to the end in this thread.
 
@@ -104,11 +95,11 @@ class Prepared:
 
         engine, inline = self.engine, self.inline
         inline.open(engine.mailbox, engine.clock)
-        if alone and self._own_runners:
+        if alone and self._own_runners and self.runners.keys() & {"inline", "threads"}:
             engine.use_lone_runner(inline.make)
         main = threading.current_thread() is threading.main_thread()
         with interrupts(engine, lambda: inline.busy) if main else nullcontext():
-            if self.needs_loop:
+            if self.engine.plan.needs_loop or "aio" in self.runners:
                 _run_loop(self._on_loop())
             else:
                 run_here(engine, inline.pump)
@@ -124,7 +115,7 @@ class Prepared:
         aio: Any = self.runners.get("aio")
         await run_on_loop(
             self.engine,
-            self.inline.pump,
+            self.inline.pump if "inline" in self.runners else None,
             aio.drive if aio is not None else None,
             aio.closed if aio is not None else None,
         )
@@ -171,6 +162,47 @@ async def arun(graph: Graph, inputs: Mapping[str, Any], **how: Any) -> RunResult
 def start(graph: Graph, inputs: Mapping[str, Any], **how: Any) -> Handle:
     """As `run`, in a thread of its own; gives the handle at once."""
     return _in_thread(Prepared(graph, inputs, **how), alone=False)
+
+
+def drawing(graph: Graph, form: str = "text", *, rough: bool = False) -> str:
+    """A graph drawn as ``text``, ``mermaid`` or ``dot``.
+
+    Args:
+        graph: What is drawn.
+        form: One of the three.
+        rough: Draw the text with ASCII signs only.
+
+    Raises:
+        InputError: There is no such form.
+    """
+    if form == "text":
+        from penstock.draw.text import text
+
+        return text(graph, rough=rough)
+    if form == "mermaid":
+        from penstock.draw.mermaid import mermaid
+
+        return mermaid(graph)
+    if form == "dot":
+        from penstock.draw.dot import dot
+
+        return dot(graph)
+    forms = ("text", "mermaid", "dot")
+    raise InputError(f"there is no form {form!r}{nearest(form, forms)} (one of {', '.join(forms)})")
+
+
+def progress(graph: Graph, stream: TextIO | None, *, live: bool | None = None) -> Any:
+    """A `penstock.observers.progress.Progress` of a run of this graph: its observer, its counts, its summary."""
+    from penstock.observers.progress import Progress
+
+    return Progress(graph, stream, live=live)
+
+
+def discover(path: Path) -> Iterator[Any]:
+    """What `penstock.discovery.discover` finds below a path, without importing any of it."""
+    from penstock.discovery import discover
+
+    return discover(path)
 
 
 def complete(graph: Graph, inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,8 +39,6 @@ from .model import Condition, Failure, RunOptions
 from .plan import Plan
 from .ports import Observer, Runner, Work
 
-new: Any = tuple.__new__  # makes a named tuple at a third of the cost of its class
-
 
 def wall_anchored_clock() -> Callable[[], float]:
     """A clock that shows the wall's time at its start and then never jumps."""
@@ -49,8 +47,8 @@ def wall_anchored_clock() -> Callable[[], float]:
     return lambda: offset + monotonic()
 
 
-Make = Callable[[int, int, Callable[..., Any], dict[str, Any], RetryOn], Reply]
-"""Makes an attempt (node, token, call, arguments, retry_on) in this thread and gives its ending."""
+Make = Callable[[int, int, Callable[..., Any], dict[str, Any], RetryOn, float], Reply]
+"""Makes an attempt (node, token, call, arguments, retry_on, now) in this thread and gives its ending."""
 
 
 class Engine:
@@ -150,12 +148,13 @@ class Engine:
             self.say(self._said.popleft())
         if batch is None:
             batch = []
+        now = clock()
         while True:
             while replies:
                 batch.append(replies.popleft())
             if self._maps:
                 batch = [self._checked(reply) for reply in batch]
-            todo = machine.step(batch, clock())
+            todo = machine.step(batch, now)
             if todo and todo[0][0] != START:
                 todo = self._decide(todo)
             if self._observers or state.failures or state.stopping:
@@ -170,8 +169,9 @@ class Engine:
                 and not state.alarms
                 and not state.asked
             ):
-                batch = self._alone(todo[0], lone)
+                batch = self._alone(todo[0], lone, now)
                 if batch:
+                    now = batch[0][-1]
                     continue
             elif todo:
                 self._carry_out(todo)
@@ -340,14 +340,14 @@ class Engine:
                 arguments = {}
                 for param, step in wires[node]:
                     arguments[param] = value[i + step]
-                submit[runner[node]](new(Work, (i, token, of.call, arguments, None, None, of.id, False)))
+                submit[runner[node]]((i, token, of.call, arguments, None, None, of.id, False))
                 continue
             try:
                 submit[runner[node]](self._work(i, token, node))
             except Exception as error:
                 self.mailbox.post(self._no_arguments(i, token, error))
 
-    def _alone(self, command: Command, make: Make) -> list[Reply]:
+    def _alone(self, command: Command, make: Make, now: float) -> list[Reply]:
         """Makes the one attempt there is in this thread; no reply if it must go to its runner after all.
 
         It is the one: whatever else is ready would have been started with it, if it had room.
@@ -363,16 +363,16 @@ class Engine:
             arguments = {}
             for param, step in plan.wires[node]:
                 arguments[param] = state.value[i + step]
-            reply = make(i, token, of.call, arguments, None)
+            reply = make(i, token, of.call, arguments, None, now)
         else:
             try:
-                work = self._work(i, token, node)
+                _, _, call, arguments, retry_on, *_ = self._work(i, token, node)
             except Exception as error:
                 return [self._no_arguments(i, token, error)]
-            reply = make(i, token, work.call, work.arguments, work.retry_on)
+            reply = make(i, token, call, arguments, retry_on, now)
         if self.mailbox.replies:  # something came meanwhile, and came first
             self.mailbox.replies.append(reply)
-            return [self.mailbox.replies.popleft()]
+            return []
         return [reply]
 
     def _work(self, i: int, token: int, node: int) -> Work:
@@ -392,7 +392,7 @@ class Engine:
                 attempt = len(state.failures.get(i, ())) + 1
                 context = arguments[of.context] = Context(self.run_id, where, attempt, self.say)
         retry_on = of.retry.retry_on if of.retry is not None else None
-        return Work(i, token, of.call, arguments, retry_on, context, path, of.timeout is not None)
+        return (i, token, of.call, arguments, retry_on, context, path, of.timeout is not None)
 
     def _no_arguments(self, i: int, token: int, error: Exception) -> Reply:
         now = self.clock()

@@ -109,6 +109,8 @@ class Plan:
         simple: By node: its wires are all that a call of it takes, and it has neither retry nor timeout.
         partial: By node: it has other data needs too, which `needs_of` tells of.
         runners: Names of the runners; `runner` gives, by node, an index into it, `runner_of` by site.
+        has_streams: Some node is a stream.
+        needs_loop: Some call, or condition, must be awaited.
         roots: Nodes that need nothing.
         retry, trigger, limits: By node, where any.
         outputs: Nodes that are kept, in the order of definition.
@@ -118,8 +120,8 @@ class Plan:
     """
 
     __slots__ = (
-        "_needs", "casts", "down", "flags", "graph", "index", "inner", "judges", "keeps", "level",
-        "levels", "limits", "node", "nodes", "opens", "outer", "outputs", "partial", "place", "reads",
+        "_needs", "casts", "down", "flags", "graph", "has_streams", "index", "inner", "judges", "keeps", "level",
+        "levels", "limits", "needs_loop", "node", "nodes", "opens", "outer", "outputs", "partial", "place", "reads",
         "retry", "roots", "runner", "runner_of", "runners", "simple", "trigger", "unbounded", "up",
         "uses", "waits", "wires",
     )  # fmt: skip
@@ -336,6 +338,8 @@ class Plan:
             if flags:
                 self.flags[self._site(scope_of[self.graph.index[node.id]], number)] |= flags
         self.runners = list(codes)
+        self.has_streams = any(node.stream for node in self.nodes)
+        self.needs_loop = any(_awaits(node) for node in self.nodes)
         self.runner_of = self.runner
         if len(self.levels) > 1:
             self.runner_of = bytearray(self.runner[node] for node in self.node)
@@ -382,6 +386,12 @@ def runner_for(node: Node, default: str | None) -> str:
     if node.is_async:
         return "aio" if default in (None, "threads", "inline", "processes") else default
     return "threads" if default in (None, "aio") else default
+
+
+def _awaits(node: Node) -> bool:
+    if node.is_async:
+        return True
+    return any(isinstance(asked, Condition) and asked.is_async for asked in (node.when, node.trigger))
 
 
 def _ranks(graph: Graph, durations: Mapping[str, float]) -> list[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from .context import Context
 from .failures import RetryOn
@@ -17,35 +17,21 @@ Observer = Callable[[Any], None]
 again in that run; nothing else changes."""
 
 
-class Work(NamedTuple):
-    """One attempt, as handed to a runner.
+Work = tuple[int, int, Callable[..., Any], dict[str, Any], RetryOn, Context | None, str, bool]
+"""One attempt, as handed to a runner: a plain tuple, for one is made per attempt.
 
-    Attributes:
-        node: The machine's number of it.
-        token: Tells this attempt from earlier and later ones of the node.
-        call: What to call.
-        arguments: With what.
-        retry_on: Of the step's retry policy, None without one: an error is judged where it is.
-        context: The step's context, if it asked for one.
-        path: For names of threads and the like.
-        timed: Somebody wants to know when it really begins.
-    """
+    (node, token, call, arguments, retry_on, context, path, timed)
 
-    node: int
-    token: int
-    call: Callable[..., Any]
-    arguments: dict[str, Any]
-    retry_on: RetryOn
-    context: Context | None
-    path: str
-    timed: bool = False
+The machine's number of the node, and the token that tells this attempt from others of it; what to call and
+with what; the ``retry_on`` of its retry policy, None without one: an error is judged where it is; the step's
+context, if it asked for one; its path, for names of threads and the like; and whether somebody wants to know
+when it really begins."""
 
 
 class Runner(Protocol):
     """Makes attempts. It knows nothing of graphs, retries or limits.
 
-    For each `Work` submitted it posts BEGAN when the attempt really runs (only if `work.timed` says that
-    somebody wants to know) and exactly one ENDED, unless it is abandoned: then the ENDED that says so, and
+    For each `Work` submitted it posts BEGAN when the attempt really runs (only if it is `timed`) and exactly one ENDED, unless it is abandoned: then the ENDED that says so, and
     GONE when it ends at last. It never raises because of what a step does.
     """
 

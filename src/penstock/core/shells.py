@@ -48,7 +48,7 @@ def run_here(engine: Engine, pump: Pump) -> None:
 
 async def run_on_loop(
     engine: Engine,
-    pump: Pump,
+    pump: Pump | None = None,
     drive: Callable[[Callable[[], None]], None] | None = None,
     closed: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
@@ -56,7 +56,7 @@ async def run_on_loop(
 
     Args:
         engine: The run.
-        pump: See `Pump`.
+        pump: See `Pump`; None if nothing runs in the engine's own thread.
         drive: Receives the turn, for a runner that lives on the loop and may take it itself.
         closed: Awaited at the end: such a runner's tasks have ended.
 
@@ -94,12 +94,14 @@ async def run_on_loop(
 class _LoopShell:
     """Turns as callbacks of an event loop: by the bell, by a timer, or by a runner of the loop."""
 
-    def __init__(self, engine: Engine, pump: Pump) -> None:
+    def __init__(self, engine: Engine, pump: Pump | None) -> None:
         import asyncio
 
         self._engine = engine
+        self._mailbox = engine.mailbox
+        self._state = engine.machine.state
         self._pump = pump
-        self._batch: list[Reply] = []
+        self._batch: list[Reply] | None = None
         self._loop = asyncio.get_running_loop()
         self._thread = get_ident()
         self._timer: asyncio.TimerHandle | None = None
@@ -111,18 +113,19 @@ class _LoopShell:
     def turn(self) -> None:
         if self.done.done():
             return
-        engine, mailbox = self._engine, self._engine.mailbox
+        mailbox, state = self._mailbox, self._state
         try:
-            engine.turn(self._batch)
-            self._batch = [] if engine.finished else self._pump()
+            self._engine.turn(self._batch)
+            if self._pump is not None:
+                self._batch = [] if state.finished is not None else self._pump()
+            if state.alarms or state.free_total >= state.slots_total:
+                self._set_timer()
         except BaseException as error:
             self.done.set_exception(error)
             return
-        if engine.finished:
+        if state.finished is not None:
             self.done.set_result(None)
-            return
-        self._set_timer()
-        if self._batch or mailbox.replies:
+        elif self._batch or mailbox.replies:
             mailbox.sleeping = False
             self._loop.call_soon(self.turn)
         else:
@@ -144,8 +147,8 @@ class _LoopShell:
     def _set_timer(self) -> None:
         wait = self._engine.next_alarm()
         if wait is None:
-            if self._engine.idle and not self._engine.mailbox.replies:
-                self.done.set_exception(InternalError(_stuck(self._engine)))
+            if self._state.finished is None and self._engine.idle and not self._mailbox.replies:
+                raise InternalError(_stuck(self._engine))
             return
         when = self._loop.time() + min(wait, _LONGEST)
         if self._timer is not None and not self._timer.cancelled():

@@ -71,7 +71,7 @@ class AioRunner:
             self._suspended[key][0].cancel()
             return
         for work in self._queue:
-            if work.node == node and work.token == token:
+            if work[:2] == (node, token):
                 self._queue.remove(work)
                 now = self._clock()
                 self._mailbox.post((ENDED, node, token, RETURNED, None, None, now, now))
@@ -83,7 +83,7 @@ class AioRunner:
             return
         self._tasks.discard(task)
         now = self._clock()
-        self._mailbox.post((ENDED, node, token, CANCELLED, f"task of {work.path}", None, now, now))
+        self._mailbox.post((ENDED, node, token, CANCELLED, f"task of {work[6]}", None, now, now))
 
     def close(self) -> None:
         self._closing = True
@@ -141,18 +141,22 @@ class AioRunner:
             slice_end = began + _SLICE
             while queue:
                 work = queue.popleft()
+                node, token, call, arguments, _, _, _, timed = work
                 variables = copy()
-                if work.timed:
-                    replies.append((BEGAN, work.node, work.token, began))
+                if timed:
+                    replies.append((BEGAN, node, token, began))
                 direct = True
                 try:
-                    step: Any = variables.run(work.call, **work.arguments)
+                    step: Any = variables.run(call, **arguments)
                     if not hasattr(step, "send"):
                         step = _await(step)
                     waits_for = variables.run(step.send, None)
                 except StopIteration as stop:
-                    ended = clock()
-                    replies.append(_good_end(work, stop.value, began, ended))
+                    value, ended = stop.value, clock()
+                    if type(value) in AWAITABLES:
+                        replies.append(_good_end(work, value, began, ended))
+                    else:
+                        replies.append((ENDED, node, token, OK, value, None, began, ended))
                 except BaseException as error:
                     ended = clock()
                     replies.append(_bad_end(work, error, began, ended))
@@ -204,7 +208,7 @@ class AioRunner:
         self, work: Work, step: Any, variables: Variables, waits_for: Any, began: float
     ) -> bool:
         """Sees a step that has suspended to its end; says whether the worker may go on."""
-        key = (work.node, work.token)
+        key = work[:2]
         task = _me()
         self._suspended[key] = (task, work)
         error: BaseException | None = None
@@ -217,7 +221,7 @@ class AioRunner:
             task.uncancel()
         ended = self._clock()
         if self._suspended.pop(key, None) is None:  # abandoned
-            self._mailbox.post((GONE, work.node, work.token))
+            self._mailbox.post((GONE, *key))
             return False
         if error is not None:
             self._mailbox.replies.append(_bad_end(work, error, began, ended))
@@ -232,14 +236,14 @@ def _good_end(work: Work, value: Any, began: float, ended: float) -> Reply:
             check_awaited(value)
         except TypeError as error:
             return _bad_end(work, error, began, ended)
-    return (ENDED, work.node, work.token, OK, value, None, began, ended)
+    return (ENDED, work[0], work[1], OK, value, None, began, ended)
 
 
 def _bad_end(work: Work, error: BaseException, began: float, ended: float) -> Reply:
     if isinstance(error, asyncio.CancelledError):
-        return (ENDED, work.node, work.token, CANCELLED, None, None, began, ended)
-    failure = failure_of(error, work.retry_on)
-    return (ENDED, work.node, work.token, FAILED, failure, None, began, ended)
+        return (ENDED, work[0], work[1], CANCELLED, None, None, began, ended)
+    failure = failure_of(error, work[4])
+    return (ENDED, work[0], work[1], FAILED, failure, None, began, ended)
 
 
 @coroutine

@@ -40,7 +40,7 @@ class InlineRunner:
 
     def stop(self, node: int, token: int, *, timeout: bool) -> None:
         for work in self._queue:
-            if work.node == node and work.token == token:
+            if work[:2] == (node, token):
                 self._queue.remove(work)
                 now = self._clock()
                 self._mailbox.replies.append((ENDED, node, token, RETURNED, None, None, now, now))
@@ -83,10 +83,15 @@ class InlineRunner:
         return done
 
     def make(
-        self, node: int, token: int, call: Callable[..., Any], arguments: dict[str, Any], retry_on: RetryOn
+        self,
+        node: int,
+        token: int,
+        call: Callable[..., Any],
+        arguments: dict[str, Any],
+        retry_on: RetryOn,
+        began: float,
     ) -> Reply:
         """Makes one attempt at once."""
-        began = self._clock()
         try:
             self.busy = True
             value = call(**arguments)

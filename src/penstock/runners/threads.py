@@ -45,7 +45,7 @@ class ThreadRunner:
         self._variables: Variables = copy_context()
 
     def submit(self, work: Work) -> None:
-        self._waiting[work.node, work.token] = work
+        self._waiting[work[:2]] = work
         self._queue.put(work)
         if len(self._threads) < self.size and self._queue.qsize() > self._idle:
             self._grow()
@@ -59,8 +59,9 @@ class ThreadRunner:
         running = self._running.get(key)
         if running is None:
             return
-        if running[0].context is not None:
-            running[0].context.ask_to_stop()
+        context = running[0][5]
+        if context is not None:
+            context.ask_to_stop()
         if timeout:
             self.abandon(node, token)
 
@@ -76,7 +77,7 @@ class ThreadRunner:
             return
         self._threads.discard(thread)
         now = self._clock()
-        name = f"{thread.name} ({work.path})"
+        name = f"{thread.name} ({work[6]})"
         self._mailbox.post((ENDED, node, token, CANCELLED, name, None, now, now))
         if self._queue.qsize() > self._idle:
             self._grow()

@@ -9,7 +9,7 @@ from typing import Any
 from .. import events
 from ..commands import Command, Reply
 from ..model import RunStatus
-from ..plan import STREAM, Plan
+from ..plan import Plan
 from . import facts
 from .alarms import stale
 from .apply import apply
@@ -55,7 +55,7 @@ class Machine:
         )
         self.log: list[Fact] = []
         self._single = len(plan.runners) == 1
-        self._streams = any(flags & STREAM for flags in plan.flags)
+        self._streams = plan.has_streams
 
     def begin(self, event: events.RunStarted, override: Mapping[str, Any] | None = None) -> None:
         """Starts the run; nodes in `override` succeed at once with the value given."""
