@@ -37,7 +37,8 @@ DEEPEST = 3
 def random_spec(rng: Random) -> GraphSpec:
     """Make a valid graph of 1 to 14 steps; one state of `rng` gives one graph."""
     while True:
-        spec = _finale(rng) if rng.random() < 0.45 else _any_graph(rng)
+        dice = rng.random()
+        spec = _finale(rng) if dice < 0.45 else _clean_up(rng) if dice < 0.5 else _any_graph(rng)
         assert not problems(spec), (problems(spec), spec)
         if instances(spec, Script.of(spec)) <= MOST_INSTANCES:
             return spec
@@ -97,7 +98,15 @@ def _finale(rng: Random) -> GraphSpec:
         needs = (Need(first[0].id, "after"), *needs)
     triggers: tuple[Trigger, ...] = ("always",)
     if rng.random() < 0.8:
-        triggers = ("all_failed", "all_failed", "any_succeeded", "all_done", "none_failed", "callable")
+        triggers = (
+            "all_failed",
+            "all_failed",
+            "all_failed",
+            "any_succeeded",
+            "all_done",
+            "none_failed",
+            "callable",
+        )
     last = [
         Step(
             id=f"end{index}",
@@ -116,6 +125,23 @@ def _finale(rng: Random) -> GraphSpec:
         cancel_after=2 * len(first) + rng.randint(1, 4) if rng.random() < 0.85 else None,
     )
     return replace(spec, seed=_unlucky_seed(rng, first[-1].id, [step.id for step in last]))
+
+
+def _clean_up(rng: Random) -> GraphSpec:
+    """Make a run of clean-up steps that mostly fail and wait for a retry when the cancel comes."""
+    steps = tuple(
+        Step(id=f"end{index}", trigger="always", max_attempts=3, delay=rng.choice((2.0, 4.0)))
+        for index in range(rng.randint(2, 5))
+    )
+    seeds = [rng.getrandbits(32) for _ in range(12)]
+
+    def retries(seed: int) -> int:
+        return sum(Script(seed).outcome(step.id, (), 1)[0] == "error" for step in steps)
+
+    cancel_after = len(steps) + rng.randint(1, len(steps))
+    return GraphSpec(
+        steps=steps, on_failure=_on_failure(rng), cancel_after=cancel_after, seed=max(seeds, key=retries)
+    )
 
 
 def _unlucky_seed(rng: Random, first: str, last: Sequence[str]) -> int:
