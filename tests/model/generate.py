@@ -38,7 +38,7 @@ def random_spec(rng: Random) -> GraphSpec:
     """Make a valid graph of 1 to 14 steps; one state of `rng` gives one graph."""
     while True:
         dice = rng.random()
-        spec = _finale(rng) if dice < 0.45 else _clean_up(rng) if dice < 0.5 else _any_graph(rng)
+        spec = _finale(rng) if dice < 0.46 else _clean_up(rng) if dice < 0.5 else _any_graph(rng)
         assert not problems(spec), (problems(spec), spec)
         if instances(spec, Script.of(spec)) <= MOST_INSTANCES:
             return spec
@@ -58,7 +58,7 @@ def instances(spec: GraphSpec, script: Script) -> int:
 
 
 def _any_graph(rng: Random) -> GraphSpec:
-    depth = rng.choices(range(DEEPEST + 1), (3, 2, 2, 9))[0]
+    depth = rng.choices(range(DEEPEST + 1), (2, 2, 2, 12))[0]
     limits = _limits(rng)
     steps: list[Step] = []
     scope: dict[str, Scope] = {}
@@ -98,15 +98,7 @@ def _finale(rng: Random) -> GraphSpec:
         needs = (Need(first[0].id, "after"), *needs)
     triggers: tuple[Trigger, ...] = ("always",)
     if rng.random() < 0.8:
-        triggers = (
-            "all_failed",
-            "all_failed",
-            "all_failed",
-            "any_succeeded",
-            "all_done",
-            "none_failed",
-            "callable",
-        )
+        triggers = ("all_failed",) * 4 + ("none_failed", "any_succeeded") * 2 + ("all_done", "callable")
     last = [
         Step(
             id=f"end{index}",
