@@ -120,10 +120,10 @@ class Plan:
     """
 
     __slots__ = (
-        "_needs", "casts", "down", "flags", "graph", "has_streams", "index", "inner", "judges", "keeps", "level",
-        "levels", "limits", "needs_loop", "node", "nodes", "opens", "outer", "outputs", "partial", "place", "reads",
-        "retry", "roots", "runner", "runner_of", "runners", "simple", "trigger", "unbounded", "up",
-        "uses", "waits", "wires",
+        "_needs", "casts", "down", "flags", "graph", "has_streams", "index", "inner", "judges", "keeps",
+        "level", "levels", "limits", "needs_loop", "node", "nodes", "opens", "outer", "outputs",
+        "partial", "place", "reads", "retry", "roots", "runner", "runner_of", "runners", "simple",
+        "trigger", "unbounded", "up", "uses", "waits", "wires",
     )  # fmt: skip
 
     def __init__(

@@ -31,8 +31,9 @@ when it really begins."""
 class Runner(Protocol):
     """Makes attempts. It knows nothing of graphs, retries or limits.
 
-    For each `Work` submitted it posts BEGAN when the attempt really runs (only if it is `timed`) and exactly one ENDED, unless it is abandoned: then the ENDED that says so, and
-    GONE when it ends at last. It never raises because of what a step does.
+    For each `Work` submitted it posts BEGAN when the attempt really runs (only if it is `timed`) and exactly
+    one ENDED, unless it is abandoned: then the ENDED that says so, and GONE when it ends at last. It never
+    raises because of what a step does.
     """
 
     @property

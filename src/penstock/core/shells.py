@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
 from queue import Empty, SimpleQueue
-from threading import get_ident
 from typing import Any
 
 from .commands import Reply
@@ -103,10 +102,10 @@ class _LoopShell:
         self._pump = pump
         self._batch: list[Reply] | None = None
         self._loop = asyncio.get_running_loop()
-        self._thread = get_ident()
         self._timer: asyncio.TimerHandle | None = None
         self._questions: set[asyncio.Task[None]] = set()
         self.done: asyncio.Future[None] = self._loop.create_future()
+        # Threadsafe for this thread too: a signal handler runs in it while the loop sleeps.
         engine.mailbox.bell = self._ring
         engine.answer_async(self._ask)
 
@@ -139,10 +138,7 @@ class _LoopShell:
             task.cancel()
 
     def _ring(self) -> None:
-        if get_ident() == self._thread:
-            self._loop.call_soon(self.turn)
-        else:
-            self._loop.call_soon_threadsafe(self.turn)
+        self._loop.call_soon_threadsafe(self.turn)
 
     def _set_timer(self) -> None:
         wait = self._engine.next_alarm()

@@ -51,9 +51,9 @@ class AioRunner:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._variables: Variables = copy_context()
+        self._turn: Callable[[], None] = lambda: mailbox.bell()
         self._closing = False
         AWAITABLES.update((asyncio.Future, asyncio.Task))
-        self._turn: Callable[[], None] = _nothing
 
     def drive(self, turn: Callable[[], None]) -> None:
         """Gives the workers the engine's turn, to take it themselves when their queue is empty: a chain of
@@ -82,6 +82,7 @@ class AioRunner:
         if task is None or work is None:
             return
         self._tasks.discard(task)
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # it is reported as abandoned
         now = self._clock()
         self._mailbox.post((ENDED, node, token, CANCELLED, f"task of {work[6]}", None, now, now))
 
@@ -115,9 +116,7 @@ class AioRunner:
 
     def _spread(self) -> None:
         """A step has suspended, and its worker with it: others must see to the queue and the replies."""
-        self._working = False
-        if self._mailbox.replies:
-            self._mailbox.ring()
+        self._pass_on()
         waiting = len(self._queue)
         if not waiting:
             self._wave = 1
@@ -129,7 +128,13 @@ class AioRunner:
         """The worker lets the loop do other things before it takes more."""
         self._working = False
         if self._mailbox.replies:
-            self._mailbox.ring()
+            self._ring()
+
+    def _ring(self) -> None:
+        """Asks for a turn from within the loop: one for all that end in one iteration."""
+        if self._mailbox.sleeping:
+            self._mailbox.sleeping = False
+            self._loop.call_soon(self._turn)
 
     async def _serve(self) -> None:
         queue, replies, clock = self._queue, self._mailbox.replies, self._clock
@@ -172,7 +177,7 @@ class AioRunner:
                 if direct and not queue:
                     self._turn()
                 elif not direct:
-                    self._mailbox.ring()
+                    self._ring()
                 if ended > slice_end:
                     self._pass_on()
                     await _absorb_cancel(me)
@@ -283,7 +288,3 @@ def _me() -> asyncio.Task[None]:
     task = asyncio.current_task()
     assert task is not None  # only ever called inside a worker
     return task
-
-
-def _nothing() -> None:
-    return None
