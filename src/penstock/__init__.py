@@ -12,19 +12,25 @@ __version__ = "0.1.0"
 # editors, in __all__ for both. tests/test_face.py holds the three together.
 _HOME = {
     "Context": "penstock.flow",
+    "CycleError": "penstock.core.errors",
     "Failure": "penstock.core.model",
     "Flow": "penstock.flow",
+    "FlowHandle": "penstock.flow",
+    "FlowResult": "penstock.flow",
     "Graph": "penstock.core.graph",
     "GraphError": "penstock.core.errors",
     "InputError": "penstock.core.errors",
     "Limit": "penstock.core.model",
     "Node": "penstock.core.model",
+    "NodeResult": "penstock.core.result",
     "NodeStatus": "penstock.core.model",
     "Ok": "penstock.core.model",
+    "Outcome": "penstock.core.model",
     "PenstockError": "penstock.core.errors",
     "Rate": "penstock.core.model",
     "RetryAfter": "penstock.core.errors",
     "RetryPolicy": "penstock.core.model",
+    "RunCancelled": "penstock.core.errors",
     "RunFailed": "penstock.core.errors",
     "RunOptions": "penstock.core.model",
     "RunResult": "penstock.core.result",
@@ -34,6 +40,7 @@ _HOME = {
     "Step": "penstock.flow",
     "Timeout": "penstock.core.model",
     "each": "penstock.flow",
+    "events": "penstock.core",
     "gather": "penstock.flow",
     "optional": "penstock.flow",
     "outcome": "penstock.flow",
@@ -43,19 +50,25 @@ _HOME = {
 
 __all__ = [
     "Context",
+    "CycleError",
     "Failure",
     "Flow",
+    "FlowHandle",
+    "FlowResult",
     "Graph",
     "GraphError",
     "InputError",
     "Limit",
     "Node",
+    "NodeResult",
     "NodeStatus",
     "Ok",
+    "Outcome",
     "PenstockError",
     "Rate",
     "RetryAfter",
     "RetryPolicy",
+    "RunCancelled",
     "RunFailed",
     "RunOptions",
     "RunResult",
@@ -66,6 +79,7 @@ __all__ = [
     "Timeout",
     "__version__",
     "each",
+    "events",
     "gather",
     "optional",
     "outcome",
@@ -74,7 +88,16 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from penstock.core.errors import GraphError, InputError, PenstockError, RetryAfter, RunFailed
+    from penstock.core import events
+    from penstock.core.errors import (
+        CycleError,
+        GraphError,
+        InputError,
+        PenstockError,
+        RetryAfter,
+        RunCancelled,
+        RunFailed,
+    )
     from penstock.core.graph import Graph
     from penstock.core.model import (
         Failure,
@@ -82,6 +105,7 @@ if TYPE_CHECKING:
         Node,
         NodeStatus,
         Ok,
+        Outcome,
         Rate,
         RetryPolicy,
         RunOptions,
@@ -90,8 +114,20 @@ if TYPE_CHECKING:
         SkipCause,
         Timeout,
     )
-    from penstock.core.result import RunResult
-    from penstock.flow import Context, Flow, Step, each, gather, optional, outcome, param, use
+    from penstock.core.result import NodeResult, RunResult
+    from penstock.flow import (
+        Context,
+        Flow,
+        FlowHandle,
+        FlowResult,
+        Step,
+        each,
+        gather,
+        optional,
+        outcome,
+        param,
+        use,
+    )
 else:  # hidden from type checkers, to which a module with __getattr__ has every name, misspelt ones too
 
     def __getattr__(name):
@@ -104,7 +140,8 @@ else:  # hidden from type checkers, to which a module with __getattr__ has every
             )
         from importlib import import_module
 
-        value = globals()[name] = getattr(import_module(home), name)
+        home = import_module(f"{home}.{name}") if name == "events" else getattr(import_module(home), name)
+        value = globals()[name] = home
         return value
 
     def __dir__():

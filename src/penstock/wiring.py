@@ -9,7 +9,7 @@ import time
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from contextvars import copy_context
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 from weakref import WeakKeyDictionary
 
 from penstock.core.engine import Engine
@@ -23,6 +23,9 @@ from penstock.core.result import RunResult
 from penstock.core.shells import run_here, run_on_loop
 from penstock.core.subgraph import restrict
 from penstock.core.views import result_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RUNNERS = ("aio", "inline", "threads")
 
@@ -71,6 +74,13 @@ class Prepared:
         part = restrict(graph, targets, override)
         inputs = {name: value for name, value in complete(graph, inputs).items() if name in part.inputs}
         plan = _plan(part, runner, tuple(targets or ()))
+        if runner == "inline":
+            for node in plan.nodes:
+                if node.timeout is not None and not node.is_async and node.runner is None:
+                    raise InputError(
+                        f"step {node.id!r} has a timeout, and runner='inline' cannot stop a step; "
+                        f"leave out runner=, or give that step runner='threads'"
+                    )
         self.runners: dict[str, Runner] = {
             name: given[name] if name in given else make_runner(name) for name in plan.runners
         }
@@ -95,13 +105,13 @@ class Prepared:
 
         engine, inline = self.engine, self.inline
         inline.open(engine.mailbox, engine.clock)
-        if alone and self._own_runners and self.runners.keys() & {"inline", "threads"}:
-            engine.use_lone_runner(inline.make)
         main = threading.current_thread() is threading.main_thread()
         with interrupts(engine, lambda: inline.busy) if main else nullcontext():
             if self.engine.plan.needs_loop or "aio" in self.runners:
                 _run_loop(self._on_loop())
             else:
+                if alone and self._own_runners:
+                    engine.use_lone_runner(inline.make)
                 run_here(engine, inline.pump)
         return self.result()
 

@@ -15,8 +15,8 @@ from penstock.core import commands as c
 from penstock.core import events
 from penstock.core.binding import Binder
 from penstock.core.graph import Graph
+from penstock.core.invariants import check
 from penstock.core.machine import Machine
-from penstock.core.machine.invariants import check
 from penstock.core.model import (
     NOTHING,
     Accepts,

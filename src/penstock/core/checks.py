@@ -77,6 +77,8 @@ def check_node(node: Node, limits: dict[str, Limit]) -> None:
     trigger = node.trigger
     if trigger != "all_succeeded":
         _check_trigger(node)
+    if node.kind == "gate" and trigger == "always":
+        raise GraphError(f"step {node.id!r}: a gate cannot be clean-up; a stopped run waits for nobody")
     if node.limits:
         _check_limits(node, limits)
     if node.is_async and node.runner in _SYNC_ONLY:

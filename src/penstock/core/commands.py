@@ -4,7 +4,7 @@ Both travel as plain tuples with a small integer in front: a run of 100,000 step
 a class of its own costs more than all the rest of a turn. `node` is always a number of the machine's own.
 
 Commands                                  Replies
-  (START, node, token)                      (BEGAN, node, token, at)
+  (START, node, token, now)                 (BEGAN, node, token, at)
   (STOP, node, token, why)                  (YIELDED, node, token, element)
   (ABANDON, node, token)                    (ENDED, node, token, result, payload, writes, began, ended)
   (DECIDE, node, what)                      (DECIDED, node, what, answer)

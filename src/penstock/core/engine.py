@@ -316,7 +316,7 @@ class Engine:
     def _tell(self, observer: Observer, event: Any) -> None:
         try:
             observer(event)
-        except Exception as error:
+        except BaseException as error:
             if observer in self._observers:
                 self._observers.remove(observer)
             name = getattr(observer, "__qualname__", type(observer).__qualname__)
@@ -333,7 +333,7 @@ class Engine:
             if command[0] != START:
                 self._stop(command)
                 continue
-            _, i, token = command
+            _, i, token, _ = command
             node = node_of[site[i]]
             if simple[node] and i < total:
                 of = nodes[node]
@@ -352,11 +352,11 @@ class Engine:
 
         It is the one: whatever else is ready would have been started with it, if it had room.
         """
-        _, i, token = command
+        _, i, token, _ = command
         state, plan = self.machine.state, self.plan
         node = plan.node[state.site[i]]
         of = plan.nodes[node]
-        if of.is_async or of.timeout is not None:
+        if of.is_async or of.timeout is not None or of.runner == "threads":
             self._carry_out([command])
             return []
         if plan.simple[node] and i < state.total:

@@ -33,6 +33,19 @@ class Gauge:
         over = len(self.stamps) + weight - self.count
         return over <= 0 or now >= self.stamps[over - 1] + self.per
 
+    def room(self, now: float) -> int:
+        """How much weight is to be had now."""
+        room = self.free if self.capacity is not None else self.count
+        if not self.count:
+            return room
+        over = len(self.stamps) + room - self.count  # so many of the oldest starts must have left the window
+        left = 0
+        for stamp in self.stamps:
+            if left >= over or now < stamp + self.per:
+                break
+            left += 1
+        return room - max(0, over - left)
+
     def next_time(self, weight: int) -> float | None:
         """When the rate allows `weight` starts; None if it does so already or the permits are what lacks."""
         over = len(self.stamps) + weight - self.count if self.count else 0

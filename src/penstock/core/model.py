@@ -7,7 +7,7 @@ the policies, made by hand and few, are frozen dataclasses that check their valu
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
@@ -178,6 +178,15 @@ class RetryPolicy:
         elif not callable(types):
             raise TypeError(f"RetryPolicy: retry_on takes exception types or a predicate, not {types!r}")
 
+    def retries(self, error: BaseException) -> bool:
+        """Whether another attempt is made after this error; a predicate that fails says no."""
+        if isinstance(self.retry_on, tuple):
+            return isinstance(error, self.retry_on)
+        try:
+            return self.retry_on(error) is True
+        except BaseException:
+            return False
+
     def get_delay(self, attempt: int) -> float:
         """Seconds to wait after failed attempt number `attempt` (from 1), without jitter."""
         try:
@@ -226,14 +235,20 @@ class Limit:
     def __post_init__(self) -> None:
         if not self.name:
             raise ValueError("Limit: the name is empty")
+        if self.capacity is not None and not isinstance(self.capacity, int):
+            raise ValueError(
+                f"Limit {self.name!r}: capacity counts attempts, so it is an int, not {self.capacity!r}"
+            )
         if self.capacity is None and self.rate is None:
             raise ValueError(f"Limit {self.name!r}: give a capacity, a rate, or both")
         if self.capacity is not None and self.capacity < 1:
             raise ValueError(f"Limit {self.name!r}: capacity must be at least 1, not {self.capacity!r}")
         if self.rate is not None:
             rate = Rate(*self.rate)
-            if rate.starts < 1 or not rate.per > 0:
-                raise ValueError(f"Limit {self.name!r}: rate needs 1 start or more per more than 0 s")
+            if not isinstance(rate.starts, int) or rate.starts < 1 or not rate.per > 0:
+                raise ValueError(
+                    f"Limit {self.name!r}: a rate is an int of 1 or more starts per more than 0 s"
+                )
             object.__setattr__(self, "rate", rate)
 
     def take(self, weight: int) -> LimitUse:
@@ -378,7 +393,7 @@ class RunOptions:
     grace: float = 10.0
     seed: int | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
-    observers: tuple[Callable[[Any], None], ...] = ()
+    observers: Sequence[Callable[[Any], None]] = ()
 
     def __post_init__(self) -> None:
         if self.on_failure not in ("stop", "drain", "continue"):

@@ -111,6 +111,7 @@ class Plan:
         runners: Names of the runners; `runner` gives, by node, an index into it, `runner_of` by site.
         has_streams: Some node is a stream.
         needs_loop: Some call, or condition, must be awaited.
+        retries_timeout: Nodes whose policy does not exclude `TimeoutError`.
         roots: Nodes that need nothing.
         retry, trigger, limits: By node, where any.
         outputs: Nodes that are kept, in the order of definition.
@@ -122,8 +123,8 @@ class Plan:
     __slots__ = (
         "_needs", "casts", "down", "flags", "graph", "has_streams", "index", "inner", "judges", "keeps",
         "level", "levels", "limits", "needs_loop", "node", "nodes", "opens", "outer", "outputs",
-        "partial", "place", "reads", "retry", "roots", "runner", "runner_of", "runners", "simple",
-        "trigger", "unbounded", "up", "uses", "waits", "wires",
+        "partial", "place", "reads", "retries_timeout", "retry", "roots", "runner", "runner_of",
+        "runners", "simple", "trigger", "unbounded", "up", "uses", "waits", "wires",
     )  # fmt: skip
 
     def __init__(
@@ -301,6 +302,7 @@ class Plan:
         self.retry: dict[int, RetryPolicy] = {}
         self.trigger: dict[int, int] = {}
         self.limits: dict[int, tuple[tuple[str, int], ...]] = {}
+        retries_timeout = set()
         codes: dict[str, int] = {}
         scope_of = self.graph.scope_of
         for number, node in enumerate(self.nodes):
@@ -318,6 +320,8 @@ class Plan:
             flags = 0
             if node.retry is not None and node.retry.max_attempts > 1:
                 self.retry[number] = node.retry
+                if node.timeout is not None and node.retry.retries(TimeoutError()):
+                    retries_timeout.add(number)
             if node.timeout is not None:
                 flags |= TIMED
             if node.when is not None:
@@ -338,6 +342,7 @@ class Plan:
             if flags:
                 self.flags[self._site(scope_of[self.graph.index[node.id]], number)] |= flags
         self.runners = list(codes)
+        self.retries_timeout = frozenset(retries_timeout)
         self.has_streams = any(node.stream for node in self.nodes)
         self.needs_loop = any(_awaits(node) for node in self.nodes)
         self.runner_of = self.runner
@@ -388,6 +393,10 @@ def runner_for(node: Node, default: str | None) -> str:
     return "threads" if default in (None, "aio") else default
 
 
+_INSTANT = 1e-6
+"""Seconds that a step takes at least, so that no node ranks as high as one that it needs."""
+
+
 def _awaits(node: Node) -> bool:
     if node.is_async:
         return True
@@ -399,7 +408,9 @@ def _ranks(graph: Graph, durations: Mapping[str, float]) -> list[float]:
     rank = [0.0] * len(graph.nodes)
     nodes = graph.nodes
     for node in reversed(graph.order):
-        mine = rank[node] = rank[node] + (durations.get(nodes[node].id, 1.0) if durations else 1.0)
+        mine = rank[node] = rank[node] + (
+            max(durations.get(nodes[node].id, 1.0), _INSTANT) if durations else 1.0
+        )
         for parent in graph.parents[node]:
             if rank[parent] < mine:
                 rank[parent] = mine

@@ -20,8 +20,9 @@ class NodeResult(NamedTuple):
         failure: Its failure, of the last attempt, else None.
         history: The failures of earlier attempts, in order.
         skip: Why it was never started, else None.
-        attempts: How many attempts began.
+        attempts: How many attempts were handed out and not given back; of a mapped node, all its items'.
         duration: Seconds from the start of the first attempt to the end of the last; None if none ran.
+        reason: Why it did not succeed, in a few words; empty where there is nothing to say.
         items: For a mapped node its items, in input order; else None.
     """
 
@@ -35,23 +36,10 @@ class NodeResult(NamedTuple):
     attempts: int = 0
     duration: float | None = None
     items: Sequence[NodeResult] | None = None
+    reason: str = ""
 
     def __repr__(self) -> str:
         return f"<{self.path}: {self.status.value}{f' ({self.reason})' if self.reason else ''}>"
-
-    @property
-    def reason(self) -> str:
-        """Why it did not succeed, in a few words; empty where there is nothing to say."""
-        if self.failure is not None:
-            return str(self.failure)
-        if self.skip is None:
-            return ""
-        because = self.skip.because
-        if self.skip.cause.value == "condition":
-            return "its condition said no" if because == self.path else f"the condition of {because} said no"
-        if self.skip.cause.value == "upstream":
-            return f"{because} failed"
-        return f"the run stopped: {because} failed" if because else "the run was cancelled"
 
     def outcome(self) -> Outcome[Any]:
         """The same as one value: `Ok`, `Failure` or `Skip`."""

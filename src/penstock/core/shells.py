@@ -124,11 +124,13 @@ class _LoopShell:
             return
         if state.finished is not None:
             self.done.set_result(None)
-        elif self._batch or mailbox.replies:
+        elif self._batch:
             mailbox.sleeping = False
             self._loop.call_soon(self.turn)
         else:
             mailbox.sleeping = True
+            if mailbox.replies:  # looked at after the bell is set, or one could come in between
+                mailbox.ring()
 
     def close(self) -> None:
         self._engine.mailbox.sleeping = False

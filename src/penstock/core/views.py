@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from .commands import WHEN
 from .machine.facts import CAUSES
 from .machine.state import CANCELLED, FAILED, SKIPPED, STATUSES, SUCCEEDED, State
 from .model import NOTHING, NodeStatus, RunStatus, Skip
@@ -51,9 +52,34 @@ def node_result(state: State, number: int) -> NodeResult:
         failure=history[-1] if failed else None,
         history=history[:-1] if failed else history,
         skip=skip,
-        attempts=(len(history) if ran else 0) + (ran and not failed and status not in (SKIPPED, CANCELLED)),
+        attempts=_attempts(state, number),
+        reason=_reason(state, number),
         duration=state.took[number] if ran and STATUSES[status].ended else None,
     )
+
+
+def _attempts(state: State, number: int) -> int:
+    return state.token[number] - state.returned.get(number, 0)
+
+
+def _reason(state: State, number: int) -> str:
+    """Why a node did not succeed, in a few words; empty where there is nothing to say."""
+    status = state.status[number]
+    if status == FAILED:
+        return str(state.failures[number][-1])
+    if status != SKIPPED:
+        return ""
+    cause, because = state.skips[number]
+    if cause == 2:
+        return (
+            "the run was cancelled" if because is None else f"the run stopped: {state.path(because)} failed"
+        )
+    if because is None:
+        return ""
+    if cause == 1:
+        return f"{state.path(because)} failed"
+    word = "condition" if state.answers.get((because, WHEN)) is False else "trigger"
+    return f"its {word} said no" if because == number else f"the {word} of {state.path(because)} said no"
 
 
 def _group_result(state: State, number: int) -> NodeResult:
@@ -67,7 +93,8 @@ def _group_result(state: State, number: int) -> NodeResult:
         _group_status(state, number),
         source="run" if state.status[number] == SUCCEEDED else None,
         skip=skip,
-        attempts=sum(state.token[i] > 0 for i in items.numbers),
+        attempts=sum(_attempts(state, i) for i in items.numbers),
+        reason=_reason(state, number),
         duration=sum(state.took[i] for i in items.numbers),
         items=items,
     )
@@ -139,3 +166,8 @@ class _Nodes(Mapping[str, NodeResult]):
 
     def __len__(self) -> int:
         return len(self._state.plan.nodes)
+
+    def __repr__(self) -> str:
+        shown = [repr(self[id]) for id, _ in zip(self, range(20), strict=False)]
+        more = [f"and {len(self) - 20} more"] if len(self) > 20 else []
+        return f"{{{', '.join(shown + more)}}}"

@@ -192,7 +192,7 @@ class AioRunner:
 
     async def _rest(self, me: asyncio.Task[None]) -> bool:
         """Waits until there is work again; no if the worker should end."""
-        if len(self._idle) >= _IDLE:
+        if self._closing or len(self._idle) >= _IDLE:
             self._tasks.discard(me)
             return False
         future: asyncio.Future[None] = self._loop.create_future()

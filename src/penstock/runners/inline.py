@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
 from penstock.core.commands import ASKED, CANCELLED, ENDED, FAILED, OK, RETURNED, Reply
@@ -25,7 +26,7 @@ class InlineRunner:
         busy: User code is running in this very thread: an interrupt may be raised here.
     """
 
-    __slots__ = ("_clock", "_mailbox", "_queue", "busy", "submit")
+    __slots__ = ("_clock", "_given", "_mailbox", "_own", "_queue", "busy", "submit")
 
     capacity = _RESERVE
 
@@ -37,6 +38,8 @@ class InlineRunner:
     def open(self, mailbox: Mailbox, clock: Callable[[], float]) -> None:
         self._mailbox = mailbox
         self._clock = clock
+        self._given = copy_context()
+        self._own = self._given.copy()
 
     def stop(self, node: int, token: int, *, timeout: bool) -> None:
         for work in self._queue:
@@ -64,12 +67,15 @@ class InlineRunner:
             return done
         began = clock()
         until = began + _SLICE
+        run = self._own.run
         while queue:
             node, token, call, arguments, retry_on, _, _, _ = queue.popleft()
             try:
                 self.busy = True
-                value = call(**arguments)
+                value = run(call, **arguments)
                 self.busy = False
+                if self._own != self._given:
+                    run = self._fresh()
                 if type(value) in AWAITABLES:
                     check_awaited(value)
             except BaseException as error:
@@ -94,16 +100,24 @@ class InlineRunner:
         """Makes one attempt at once."""
         try:
             self.busy = True
-            value = call(**arguments)
+            value = self._own.run(call, **arguments)
             self.busy = False
+            if self._own != self._given:
+                self._fresh()
             if type(value) in AWAITABLES:
                 check_awaited(value)
         except BaseException as error:
             return self._bad_end(node, token, retry_on, error, began)
         return (ENDED, node, token, OK, value, None, began, self._clock())
 
+    def _fresh(self) -> Callable[..., Any]:
+        """A step has set a variable: the next one must not see it."""
+        self._own = self._given.copy()
+        return self._own.run
+
     def _bad_end(self, node: int, token: int, retry_on: RetryOn, error: BaseException, began: float) -> Reply:
         self.busy = False
+        self._fresh()
         ended = self._clock()
         if isinstance(error, KeyboardInterrupt):
             self._mailbox.replies.append((ASKED, "interrupted"))

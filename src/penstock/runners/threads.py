@@ -36,7 +36,6 @@ class ThreadRunner:
         self._waiting: dict[tuple[int, int], Work] = {}  # submitted and not begun; popping an entry claims it
         self._running: dict[tuple[int, int], tuple[Work, threading.Thread]] = {}
         self._threads: set[threading.Thread] = set()
-        self._idle = 0  # a lower bound: threads that are about to take work may be missing
         self._abandoned: set[tuple[int, int]] = set()
 
     def open(self, mailbox: Mailbox, clock: Callable[[], float]) -> None:
@@ -47,8 +46,7 @@ class ThreadRunner:
     def submit(self, work: Work) -> None:
         self._waiting[work[:2]] = work
         self._queue.put(work)
-        if len(self._threads) < self.size and self._queue.qsize() > self._idle:
-            self._grow()
+        self._grow()
 
     def stop(self, node: int, token: int, *, timeout: bool) -> None:
         key = (node, token)
@@ -79,8 +77,7 @@ class ThreadRunner:
         now = self._clock()
         name = f"{thread.name} ({work[6]})"
         self._mailbox.post((ENDED, node, token, CANCELLED, name, None, now, now))
-        if self._queue.qsize() > self._idle:
-            self._grow()
+        self._grow()
 
     def close(self) -> None:
         """Ends the threads and waits for them; what was abandoned is not waited for."""
@@ -92,6 +89,9 @@ class ThreadRunner:
         self._threads.clear()
 
     def _grow(self) -> None:
+        """One more thread, if there is work that no thread is at or about to take."""
+        if len(self._threads) >= min(self.size, len(self._waiting) + len(self._running)):
+            return
         thread = threading.Thread(target=self._serve, name=f"penstock-{len(self._threads) + 1}", daemon=True)
         self._threads.add(thread)
         thread.start()
@@ -101,9 +101,7 @@ class ThreadRunner:
         variables = self._variables
         me = threading.current_thread()
         while True:
-            self._idle += 1
             work = queue.get()
-            self._idle -= 1
             if work is None:
                 return
             node, token, call, arguments, retry_on, _, _, timed = work

@@ -10,6 +10,7 @@ DUE: Final = 0  # a retry may start
 TIMEOUT: Final = 1  # an attempt is past its timeout
 GRACE: Final = 2  # an attempt past its timeout did not end in its grace
 RATE: Final = 3  # a rate limit has room again; the number is the limit's
+BLOCKED: Final = 5  # nothing goes on but what was abandoned, and it holds limits
 RUN_GRACE: Final = 4  # what was told to stop did not end in its grace
 
 
@@ -22,4 +23,6 @@ def stale(s: State, alarm: tuple[float, int, int, int]) -> bool:
         return s.status[number] != RUNNING or s.token[number] != token
     if what == RATE:
         return not s.gauges[s.names[number]].parked
-    return not s.stopping
+    if what == BLOCKED:
+        return not s.lingering
+    return not s.stopping or s.finished is not None

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from heapq import heappush
 from typing import Any
 
-from ..commands import START, Command
-from ..model import NOTHING, Failure
+from ..commands import Command
+from ..model import NOTHING
 from ..plan import ALWAYS, GATE, GROUP, JUDGED, LIMITED, STREAM, WIDE
 from ..rules import RUN
 from . import facts
-from .facts import Fact
+from .facts import STARTED, Fact
 from .judge import verdict
 from .queues import enqueue, enqueue_row_heads
 from .state import (
@@ -54,8 +54,9 @@ def start_plain(
         number = token[i] + 1
         token[i] = number
         status[i] = RUNNING
-        log.append((facts.STARTED, i, number, now))
-        out.append((START, i, number))
+        fact = (STARTED, i, number, now)
+        log.append(fact)
+        out.append(fact)
     many = len(nodes)
     s.free_total -= many
     s.free[runner] -= many
@@ -94,7 +95,7 @@ def succeeded(s: State, fact: Fact) -> None:
     if source:
         s.sources[i] = facts.SOURCES[source]
     if flags & _SPECIAL or i >= s.total or s.stopping:
-        if flags & STREAM:
+        if flags & STREAM and not source:
             s.value[i] = s.streams.pop(i, [])
         end(s, i, clean=True)
         return
@@ -126,7 +127,7 @@ def retrying(s: State, fact: Fact) -> None:
     _, i, _token, failure, due, began, _ended = fact
     _give_back(s, i, held=failure.abandoned is None)
     if failure.abandoned is not None:
-        s.lingering[i, s.token[i]] = True
+        s.lingering[i, s.token[i]] = failure.abandoned
     s.status[i] = RETRYING
     s.failures.setdefault(i, []).append(failure)
     s.first.setdefault(i, began)
@@ -211,6 +212,7 @@ def waiting(s: State, fact: Fact) -> None:
 def interrupted(s: State, fact: Fact) -> None:
     _, i, _token = fact
     _give_back(s, i, held=True)
+    s.returned[i] = s.returned.get(i, 0) + 1
     s.status[i] = READY
     if s.stopping:
         s.arrived.append(i)
@@ -404,7 +406,7 @@ def _fall(s: State, i: int, token: int, abandoned: str | None) -> None:
     if s.status[i] == RUNNING:
         _give_back(s, i, held=abandoned is None)
         if abandoned is not None and s.plan.flags[s.site[i]] & LIMITED:
-            s.lingering[i, token] = True
+            s.lingering[i, token] = abandoned
 
 
 def _cast(s: State, i: int, site: int) -> Iterator[int]:
@@ -513,9 +515,3 @@ def _end_stream(s: State, i: int, clean: bool) -> None:
                 for node in s.plan.levels[scope].position:
                     s.hold[fan.outer + outer.position[node]] = 1
             _seal(s, fan)
-
-
-def last_failure(s: State, i: int) -> Failure | None:
-    """The failure a node ended with, or its latest one."""
-    history = s.failures.get(i)
-    return history[-1] if history else None

@@ -13,11 +13,11 @@ from ..plan import Plan
 from . import facts
 from .alarms import stale
 from .apply import apply
-from .decide import emit, listen, open_streams, pace_streams, ring, settle
-from .dispatch import dispatch, fill
+from .decide import emit, listen, open_streams, pace_streams, ring, settle, watch_blocked
+from .dispatch import dispatch, fill, give_grace
 from .facts import Fact, from_event, to_event
 from .recover import recover
-from .state import State
+from .state import STOPPING, State
 
 
 class Machine:
@@ -76,9 +76,10 @@ class Machine:
         out: list[Command] = []
         if replies:
             listen(s, replies, now, log, out)
+        if s.arrived or s.maps or s.sweep:
+            settle(s, now, log, out)
         if s.alarms and s.alarms[0][0] <= now:
             ring(s, now, log, out)
-        if s.arrived or s.maps or s.sweep:
             settle(s, now, log, out)
         if self._streams and s.paused:
             pace_streams(s, now, log, out)
@@ -94,6 +95,10 @@ class Machine:
                     dispatch(s, now, log, out)
                 if self._streams:
                     open_streams(s, out[first:], log)
+                if s.stopping >= STOPPING and len(out) > first:
+                    give_grace(s, now)
+            if s.lingering:
+                watch_blocked(s, now)
         elif s.finished is None and s.begun is not None:
             status = (
                 RunStatus.FAILED if s.failed else RunStatus.CANCELLED if s.cancelled else RunStatus.SUCCEEDED

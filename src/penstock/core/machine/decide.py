@@ -34,9 +34,9 @@ from ..commands import (
 from ..model import Failure, RetryPolicy
 from ..plan import ALWAYS, GATE, STREAM
 from . import facts, state
-from .alarms import DUE, GRACE, RATE, RUN_GRACE, TIMEOUT, stale
+from .alarms import BLOCKED, DUE, GRACE, RATE, RUN_GRACE, TIMEOUT, stale
 from .apply import apply, succeeded
-from .dispatch import give_clean_up_time, unpark
+from .dispatch import give_grace, unpark
 from .facts import Fact
 from .judge import because, verdict
 from .queues import enqueue
@@ -80,8 +80,11 @@ def _ended_badly(s: State, reply: Reply, now: float, log: Log) -> None:
     if late is not None:
         seconds = s.plan.nodes[s.plan.node[s.site[i]]].timeout
         limit = seconds.attempt if seconds is not None else 0.0
+        again = s.plan.node[s.site[i]] in s.plan.retries_timeout
         gone = payload if result == CANCELLED else None
-        failure = Failure("timeout", "TimeoutError", f"no result after {limit:g} s", abandoned=gone)
+        failure = Failure(
+            "timeout", "TimeoutError", f"no result after {limit:g} s", retryable=again, abandoned=gone
+        )
     elif result == CANCELLED:
         if s.stopping >= STOPPING:
             emit(s, log, facts.CANCELLED, i, token, payload, began, ended)
@@ -237,8 +240,33 @@ def ring(s: State, now: float, log: Log, out: list[Command]) -> None:
             out.append((ABANDON, i, token))
         elif what == RATE:
             unpark(s, s.names[i], now)
+        elif what == BLOCKED:
+            _give_up_waiting(s, now, log)
         elif what == RUN_GRACE:
+            s.grace_ends = None
             out += [(ABANDON, j, s.token[j]) for j in _all(s, RUNNING)]
+
+
+def watch_blocked(s: State, now: float) -> None:
+    """Abandoned attempts may hold limits for ever: if nothing else goes on, what waits for them is given up.
+
+    They get the grace first, for most end a little after their time.
+    """
+    if s.free_total == s.slots_total and not s.alarms and not s.asked and s.finished is None:
+        heappush(s.alarms, (now + s.grace, BLOCKED, 0, 0))
+
+
+def _give_up_waiting(s: State, now: float, log: Log) -> None:
+    if s.free_total < s.slots_total:
+        return
+    held = {name for i, _ in s.lingering for name, _ in s.plan.limits[s.plan.node[s.site[i]]]}
+    who = ", ".join(s.lingering.values())
+    for i in _all(s, READY):
+        names = [name for name, _ in s.plan.limits.get(s.plan.node[s.site[i]], ()) if name in held]
+        if names and s.status[i] == READY:
+            text = f"limit {names[0]!r} is held by what was abandoned and does not end: {who}"
+            failure = Failure("error", "LimitHeld", text, retryable=False)
+            emit(s, log, facts.FAILED, i, 0, failure, now, now)
 
 
 def sweep(s: State, now: float, log: Log, out: list[Command]) -> None:
@@ -250,8 +278,7 @@ def sweep(s: State, now: float, log: Log, out: list[Command]) -> None:
         out += [(STOP, i, s.token[i], STOP_RUN) for i in running if i not in s.late]
         for i in _all(s, RETRYING):
             emit(s, log, facts.CANCELLED, i, s.token[i], None, now, now)
-        if s.status.count(RUNNING):
-            give_clean_up_time(s, now)
+        give_grace(s, now)
     for i in _all(s, WAITING):
         emit(s, log, facts.CANCELLED, i, s.token[i], None, now, now)
     s.arrived += [i for i in _all(s, READY) if not flags[s.site[i]] & ALWAYS]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import Any
 
-from ..commands import START, Command
+from ..commands import Command
 from ..plan import GROUP, LIMITED
 from . import facts
 from .alarms import RATE, RUN_GRACE
 from .apply import start_plain, started
 from .facts import Fact
-from .queues import enqueue, order_key, peek, pop
+from .queues import enqueue, order_key, peek, pop, sort_all
 from .state import READY, RETRYING, STOPPING, Queue, State
 
 
@@ -35,6 +35,9 @@ def fill(s: State, runner: int, room: int, now: float, log: list[Fact], out: lis
     status, flags = s.status, s.plan.flags
     plain: list[int] = []
     mapped = len(s.plan.levels) > 1
+    waiting = len(queue.heap)
+    if 1 < waiting <= room - len(queue.front):
+        sort_all(queue)  # all of it will start: sorting once is cheaper than popping a heap
     while room > 0:
         front, heap = queue.front, queue.heap
         if front and not heap:
@@ -51,6 +54,8 @@ def fill(s: State, runner: int, room: int, now: float, log: list[Fact], out: lis
                     plain.append(i)
                     room -= 1
             elif _fits(s, i, now):
+                start_plain(s, plain, runner, now, log, out)  # they come first
+                plain = []
                 _start(s, i, now, log, out)
                 room -= 1
         elif mapped and flags[i] & GROUP:
@@ -58,6 +63,8 @@ def fill(s: State, runner: int, room: int, now: float, log: list[Fact], out: lis
             plain = []
             room = _fill_map(s, i, runner, room, now, log, out)
         elif _retries(s, i, now) and (not flags[i] & LIMITED or _fits(s, i, now)):
+            start_plain(s, plain, runner, now, log, out)
+            plain = []
             _start(s, i, now, log, out)
             room -= 1
     if plain:
@@ -68,7 +75,7 @@ def _start(s: State, i: int, now: float, log: list[Fact], out: list[Command]) ->
     fact = (facts.STARTED, i, s.token[i] + 1, now)
     log.append(fact)
     started(s, fact)
-    out.append((START, i, fact[2]))
+    out.append(fact)
 
 
 def _fill_map(
@@ -92,6 +99,8 @@ def _fill_map(
         elif not _retries(s, i, now):
             continue
         if not flags[site[i]] & LIMITED or _fits(s, i, now):
+            start_plain(s, plain, runner, now, log, out)
+            plain = []
             _start(s, i, now, log, out)
             room -= 1
     start_plain(s, plain, runner, now, log, out)
@@ -111,7 +120,8 @@ def _fits(s: State, i: int, now: float) -> bool:
 
     Nobody overtakes a node that is parked before it, or one that takes much would never start.
     """
-    for name, weight in s.plan.limits[s.plan.node[s.site[i]]]:
+    limits = s.plan.limits[s.plan.node[s.site[i]]]
+    for at, (name, weight) in enumerate(limits):
         gauge = s.gauges[name]
         key: Any = order_key(s, i)
         parked: list[Any] = gauge.parked
@@ -121,8 +131,11 @@ def _fits(s: State, i: int, now: float) -> bool:
             continue
         heappush(parked, key)
         when = gauge.next_time(weight)
-        if when is not None:
+        if when is not None and parked[0] == key:  # those behind it are woken after it
             heappush(s.alarms, (when, RATE, s.names.index(name), 0))
+        for earlier, _ in limits[:at]:  # it waits there no more: who waited behind it may go
+            if s.gauges[earlier].parked:
+                unpark(s, earlier, now)
         return False
     return True
 
@@ -135,22 +148,23 @@ def unpark(s: State, name: str, now: float) -> None:
     """Puts back in their queues as many parked nodes as a limit has room for."""
     gauge = s.gauges[name]
     parked: list[Any] = gauge.parked
-    room = gauge.free if gauge.capacity is not None else 1 << 60
-    while parked and room > 0:
+    room = gauge.room(now)
+    while parked:
         i = parked[0][2]
         if _waits(s, i, now):
             weight = dict(s.plan.limits[s.plan.node[s.site[i]]])[name]
-            when = gauge.next_time(weight)
             if weight > room:
-                return
-            if when is not None and when > now:
-                heappush(s.alarms, (when, RATE, s.names.index(name), 0))
+                if gauge.count:  # it parks again at once, and then it is known when its time comes
+                    heappop(parked)
+                    enqueue(s, i)
                 return
             room -= weight
             enqueue(s, i)
         heappop(parked)
 
 
-def give_clean_up_time(s: State, now: float) -> None:
-    """What still runs after a stop gets the grace, and then is given up."""
-    heappush(s.alarms, (now + s.grace, RUN_GRACE, 0, 0))
+def give_grace(s: State, now: float) -> None:
+    """What runs after a stop, clean-up that starts later too, gets the grace and then is given up."""
+    if s.grace_ends is None:
+        s.grace_ends = now + s.grace
+        heappush(s.alarms, (s.grace_ends, RUN_GRACE, 0, 0))

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 from .. import events
-from ..commands import ENDED
+from ..commands import ENDED, START
 from ..model import RunStatus, SkipCause
 from .state import State
 
 Fact = tuple[Any, ...]
 
-STARTED: Final = 0  # (node, token, now)
+STARTED: Final = START  # (node, token, now): a command to start is its own fact
 SUCCEEDED: Final = ENDED  # (node, token, source, value, writes, began, ended): a good reply is its own fact
 RETRYING: Final = 2  # (node, token, failure, due, began, ended)
 FAILED: Final = 3  # (node, token, failure, began, ended)

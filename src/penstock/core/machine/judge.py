@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import rules
 from ..commands import TRIGGER, WHEN
 from ..plan import ALWAYS, RAISE, SiteNeed
-from ..rules import ASK_WHEN, FAILURE, RUN, SELF, SKIP_CONDITION, STOPPED, SUCCESS, Verdict
+from ..rules import ASK_WHEN, CONDITION, FAILURE, RUN, SELF, SKIP_CONDITION, STOPPED, SUCCESS, Verdict
 from .state import CANCELLED, FAILED, SKIPPED, SUCCEEDED, State
 
 
@@ -46,7 +46,9 @@ def _group_came_to(s: State, group: int) -> int:
         if came == STOPPED:
             worst = STOPPED
     fan = s.fan_of_group(group)
-    return FAILURE if fan is not None and fan.broken is not None else worst
+    if fan is not None and fan.broken is not None:
+        return max(worst, _ended_as(s, fan.broken), key=(SUCCESS, CONDITION, STOPPED, FAILURE).index)
+    return worst
 
 
 def root_cause(s: State, number: int, need: SiteNeed) -> int | None:

@@ -90,6 +90,14 @@ def pop(queue: Queue) -> Any:
     return heappop(heap)
 
 
+def sort_all(queue: Queue) -> None:
+    """Makes one front of a queue's front and heap."""
+    heap = queue.heap
+    heap += queue.front
+    heap.sort(reverse=True)
+    queue.front, queue.heap = heap, []
+
+
 def peek(queue: Queue) -> Any:
     """The least entry of a queue that is not empty."""
     front, heap = queue.front, queue.heap

@@ -14,7 +14,8 @@ def recover(s: State, now: float, log: Log) -> None:
     """Makes a replayed state live again.
 
     Attempts that ran are interrupted, which is not charged to them. What was retrying stays so, but waits no
-    longer than its policy could make it from now: the clock of another boot may be far off. Limits that
+    longer than its policy could make it from now, and no start counts as later than now: the clock of another
+    boot may be far off. Limits that
     abandoned attempts held are free, for those attempts died with their process. A gate keeps its token, so
     that an answer given before the crash counts. An open condition, a map not yet opened and a stop not yet
     carried out are in the worklists that the replay has filled.
@@ -35,5 +36,9 @@ def recover(s: State, now: float, log: Log) -> None:
             most = max(policy.max_delay, failure.retry_after or 0.0)
             s.due[i] = min(s.due[i], now + most)
             heappush(s.alarms, (s.due[i], DUE, i, 0))
+    for gauge in s.gauges.values():
+        stamps = [min(stamp, now) for stamp in gauge.stamps]
+        gauge.stamps.clear()
+        gauge.stamps.extend(stamps)
     for i, token in list(s.lingering):
         emit(s, log, facts.RELEASED, i, token)

@@ -103,7 +103,8 @@ class State:
         answers: What conditions said, by (number, what).
         skips: (cause, because) of what was skipped.
         sources: How a success came about, where not by a run.
-        lingering: Abandoned attempts that still hold limits, as (number, token).
+        returned: How many of its attempts were cut off or given back, and so are not charged.
+        lingering: Names of abandoned attempts that still hold limits, by (number, token).
         paused: Streams that gave back their slot, with their token.
         streams: Elements so far.
 
@@ -114,9 +115,10 @@ class State:
     __slots__ = (
         "alarms", "answers", "arrived", "asked", "begun", "cancelled", "counts", "culprit", "due",
         "element", "failed", "failures", "fans", "finished", "first", "free", "free_total", "gauges",
-        "grace", "hold", "late", "lingering", "maps", "names", "on_failure", "open", "opened", "paused",
-        "plan", "ready", "shared", "site", "skips", "slots", "slots_total", "sources", "status",
-        "stopping", "streams", "sweep", "token", "took", "total", "uses", "value", "waits",
+        "grace", "grace_ends", "hold", "late", "lingering", "maps", "names", "on_failure", "open",
+        "opened", "paused", "plan", "ready", "returned", "shared", "site", "skips", "slots",
+        "slots_total", "sources", "status", "stopping", "streams", "sweep", "token", "took", "total",
+        "uses", "value", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -159,7 +161,8 @@ class State:
         self.answers: dict[tuple[int, int], bool] = {}
         self.skips: dict[int, tuple[int, int | None]] = {}
         self.sources: dict[int, str] = {}
-        self.lingering: dict[tuple[int, int], bool] = {}
+        self.returned: dict[int, int] = {}
+        self.lingering: dict[tuple[int, int], str] = {}
         self.paused: dict[int, int] = {}
         self.streams: dict[int, list[Any]] = {}
 
@@ -178,6 +181,7 @@ class State:
         self.asked: set[int] = set()  # nodes with a question on its way
         self.late: dict[int, int] = {}  # attempts past their timeout, by number
         self.counts: dict[int, tuple[int, int]] = {}  # (token, elements) of streams in this attempt
+        self.grace_ends: float | None = None  # when what still runs after a stop is given up
         self.sweep = False  # the run was just stopped: what runs must be told
 
     def path(self, number: int) -> NodePath:
@@ -251,7 +255,19 @@ class State:
 
     def same(self, other: State) -> list[str]:
         """Names of the parts in which two states of one plan differ, the derived ones left out."""
-        derived = {"plan", "ready", "arrived", "maps", "alarms", "asked", "late", "counts", "sweep", "gauges"}
+        derived = {
+            "plan",
+            "ready",
+            "arrived",
+            "maps",
+            "alarms",
+            "asked",
+            "late",
+            "counts",
+            "sweep",
+            "gauges",
+            "grace_ends",
+        }
         differ = [
             name
             for name in self.__slots__

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from ..plan import GROUP, LIMITED
-from .state import CANCELLED, FAILED, PENDING, READY, RETRYING, RUNNING, SKIPPED, SUCCEEDED, WAITING, State
+from .machine.state import (
+    CANCELLED,
+    FAILED,
+    PENDING,
+    READY,
+    RETRYING,
+    RUNNING,
+    SKIPPED,
+    SUCCEEDED,
+    WAITING,
+    State,
+)
+from .plan import GROUP, LIMITED
 
 
 def check(s: State) -> list[str]:

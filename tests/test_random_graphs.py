@@ -1,0 +1,244 @@
+"""Random graphs: through the machine alone against the reference model, and through the real engine.
+
+`PENSTOCK_GRAPHS` says how many go through the machine. `PENSTOCK_GRAPH=<seed>` plays that one alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock import wiring
+from penstock.core.graph import Graph
+from penstock.core.machine import Machine
+from penstock.core.model import Need, Node, RunOptions
+from tests.model.drive import Drive, committed
+from tests.model.generate import CELLS, Coverage, random_spec
+from tests.model.reference import verify
+
+GRAPHS = int(os.environ.get("PENSTOCK_GRAPHS", "1000"))
+ALONE = os.environ.get("PENSTOCK_GRAPH")
+CHUNKS = 8
+LEAST = 200 * GRAPHS // (10_000 if GRAPHS >= 10_000 else 20_000) if GRAPHS >= 1_000 else 0
+"""Runs that each cell of the coverage table must have been met in: 200 of 10,000. The rarest are met not much
+more often, so fewer graphs are asked for half of it, and a few hundred for nothing."""
+
+
+def play(seed: int, coverage: Coverage | None = None) -> None:
+    """Drives the graph of a seed to its end and judges its history."""
+    rng = Random(seed)
+    spec = random_spec(rng)
+    drive = Drive(spec, rng, shadow=True).play()
+    history = drive.history()
+    found = drive.problems + verify(spec, drive.script, history, committed(drive.machine))
+    if found:
+        pytest.fail(
+            "\n".join([
+                f"PENSTOCK_GRAPH={seed} .venv/bin/python -m pytest -n 0 tests/test_random_graphs.py -k chunk",
+                *found[:10],
+                repr(spec),
+                *map(repr, history),
+            ]),
+            pytrace=False,
+        )  # fmt: skip
+    if coverage is not None:
+        coverage.note(spec, drive.script, history)
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_chunk_of_graphs(chunk, tmp_path_factory, capsys):
+    """Every history is legal, every state is sound, and a replay of the events gives the same state."""
+    if ALONE is not None:
+        if not chunk:
+            play(int(ALONE))
+        return
+    coverage = Coverage()
+    for seed in range(chunk, GRAPHS, CHUNKS):
+        play(seed, coverage)
+    found = gathered(tmp_path_factory, chunk, coverage)
+    if found is not None:
+        with capsys.disabled():
+            print(f"\n{found.table()}", file=sys.stderr)
+        assert not found.missing(LEAST), found.missing(LEAST)
+
+
+def gathered(factory: pytest.TempPathFactory, chunk: int, coverage: Coverage) -> Coverage | None:
+    """The counts of all chunks, for the last of them; the workers of pytest-xdist share a directory."""
+    base = factory.getbasetemp()
+    shared: Path = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "coverage-of-graphs"
+    shared.mkdir(exist_ok=True)
+    new = shared / f"{chunk}.new"
+    new.write_text(json.dumps([coverage.runs, coverage.counts]))
+    new.rename(shared / f"{chunk}.json")
+    files = sorted(shared.glob("*.json"))
+    if len(files) < CHUNKS:
+        return None
+    total = Coverage()
+    for file in files:
+        runs, counts = json.loads(file.read_text())
+        total.runs += runs
+        total.counts += Counter(counts)
+    return total
+
+
+def test_the_coverage_table_names_its_cells_once():
+    assert len(set(CELLS)) == len(CELLS)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_schedule_changes_no_outcome(seed):
+    """Without a stop, a run has one final state, whatever ends first."""
+    spec = random_spec(Random(seed))
+    if spec.on_failure != "continue" or spec.cancel_after is not None:
+        pytest.skip("only a run that nothing stops has one final state")
+    ends = [_end(Drive(spec, Random(dice)).play().machine) for dice in range(4)]
+    assert all(end == ends[0] for end in ends[1:])
+
+
+def _end(machine: Machine) -> dict[str, Any]:
+    state = machine.state
+    found: dict[str, Any] = {"run": state.finished}
+    for i, status in enumerate(state.status):
+        skip = state.skips.get(i)
+        because = None if skip is None or skip[1] is None else str(state.path(skip[1]))
+        found[str(state.path(i))] = (status, repr(state.value[i]), skip and skip[0], because)
+    return found
+
+
+# The real engine against a plain evaluation of the same graph
+
+
+class Piece(NamedTuple):
+    """One step: what it needs (positions), what it makes of it, and on which runner."""
+
+    kind: str  # value, list (its value has `size` elements), each, item, gather
+    needs: tuple[int, ...]
+    size: int
+    fails: bool
+    runner: str
+
+
+@st.composite
+def pieces(draw: st.DrawFn) -> list[Piece]:
+    """A graph of up to 8 steps with maps one level deep; `kinds` remembers what may be needed how."""
+    found: list[Piece] = []
+    for _ in range(draw(st.integers(1, 8))):
+        plain = [at for at, piece in enumerate(found) if piece.kind in ("value", "list", "gather")]
+        lists = [at for at, piece in enumerate(found) if piece.kind in ("list", "gather")]
+        mapped = [at for at, piece in enumerate(found) if piece.kind in ("each", "item")]
+        kinds = ["value", "list", *["each"] * bool(lists), *["item", "gather"] * bool(mapped)]
+        kind = draw(st.sampled_from(kinds))
+        first: tuple[int, ...] = ()
+        if kind == "each":
+            first = (draw(st.sampled_from(lists)),)
+        elif kind in ("item", "gather"):
+            first = (draw(st.sampled_from(mapped)),)
+        others = draw(st.lists(st.sampled_from(plain), unique=True, max_size=2)) if plain else []
+        needs = (*first, *[other for other in others if other not in first])
+        fails = draw(st.sampled_from((False, False, False, False, False, True)))
+        runner = draw(st.sampled_from(("threads", "inline", "aio")))
+        found.append(Piece(kind, needs, draw(st.integers(0, 3)), fails, runner))
+    return found
+
+
+LOST = object()
+"""Stands for the value of what failed or was skipped."""
+
+
+def evaluate(graph: list[Piece]) -> dict[int, Any]:
+    """The values of all steps, one after another; of mapped ones the list of their items' values."""
+    values: dict[int, Any] = {}
+    for position, piece in enumerate(graph):
+        first: Any = values[piece.needs[0]] if piece.needs else ()
+        if piece.kind in ("each", "item"):
+            rest = [values[need] for need in piece.needs[1:]]
+            mapped = LOST if first is LOST else [_call(piece, position, [item, *rest]) for item in first]
+            values[position] = mapped
+        elif piece.kind == "gather":
+            rest = [values[need] for need in piece.needs[1:]]
+            broken = first is LOST or any(item is LOST for item in first)
+            values[position] = LOST if broken else _call(piece, position, [first, *rest])
+        else:
+            values[position] = _call(piece, position, [values[need] for need in piece.needs])
+    return values
+
+
+def _call(piece: Piece, position: int, arguments: list[Any]) -> Any:
+    if piece.fails or any(argument is LOST for argument in arguments):
+        return LOST
+    return _result(piece, position, arguments)
+
+
+def _result(piece: Piece, position: int, arguments: list[Any]) -> Any:
+    seen = hash((position, repr(arguments))) % 1_000_003
+    return [seen + i for i in range(piece.size)] if piece.kind in ("list", "gather") else seen
+
+
+def function(piece: Piece, position: int) -> Callable[..., Any]:
+    def call(**arguments: Any) -> Any:
+        if piece.fails:
+            raise ValueError("as the graph says")
+        return _result(piece, position, [arguments[f"n{at}"] for at in range(len(piece.needs))])
+
+    async def later(**arguments: Any) -> Any:
+        import asyncio
+
+        await asyncio.sleep(0)
+        return call(**arguments)
+
+    return later if piece.runner == "aio" else call
+
+
+def graph_of(graph: list[Piece]) -> Graph:
+    how: Mapping[str, Any] = {"each": "each", "gather": "gather"}
+    nodes = []
+    for position, piece in enumerate(graph):
+        needs = tuple(
+            Need(f"s{need}", how.get(piece.kind, "use") if not at else "use", f"n{at}")
+            for at, need in enumerate(piece.needs)
+        )
+        runner = piece.runner
+        nodes.append(
+            Node(
+                f"s{position}",
+                function(piece, position),
+                needs,
+                is_async=runner == "aio",
+                runner=runner,
+                keep=True,
+            )
+        )
+    return Graph("pieces", nodes)
+
+
+@settings(max_examples=int(max(60, GRAPHS / 10)))
+@given(pieces(), st.sampled_from((None, 1, 2)))
+def test_the_engine_computes_what_a_plain_evaluation_does(graph, most):
+    try:
+        built = graph_of(graph)
+    except ValueError:
+        return  # two maps whose items do not pair
+    result = wiring.run(built, {}, options=RunOptions("continue", most))
+    for position, value in evaluate(graph).items():
+        node = result.nodes[f"s{position}"]
+        if value is LOST:
+            assert f"s{position}" not in result.outputs
+        elif graph[position].kind in ("each", "item"):
+            assert node.items is not None
+            assert [LOST if item.value is None else item.value for item in node.items] == value
+        else:
+            assert result.outputs[f"s{position}"] == value
+    lost = any(piece.fails for piece in graph) and any(
+        node.status.value == "failed" for node in result.nodes.values()
+    )
+    assert (result.status.value == "failed") == lost
