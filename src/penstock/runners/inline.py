@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import Any
 
 from penstock.core.commands import ASKED, CANCELLED, ENDED, FAILED, OK, RETURNED, Reply
@@ -12,7 +12,7 @@ from penstock.core.failures import AWAITABLES, RetryOn, check_awaited, failure_o
 from penstock.core.mailbox import Mailbox
 from penstock.core.ports import Work
 
-_RESERVE = 64
+_RESERVE = 256
 _SLICE = 0.001
 
 
@@ -67,15 +67,17 @@ class InlineRunner:
             return done
         began = clock()
         until = began + _SLICE
-        run = self._own.run
+        own, given = self._own, self._given
+        run = own.run
         while queue:
             node, token, call, arguments, retry_on, _, _, _ = queue.popleft()
             try:
                 self.busy = True
                 value = run(call, **arguments)
                 self.busy = False
-                if self._own != self._given:
-                    run = self._fresh()
+                if own != given:
+                    own = self._fresh()
+                    run = own.run
                 if type(value) in AWAITABLES:
                     check_awaited(value)
             except BaseException as error:
@@ -110,10 +112,10 @@ class InlineRunner:
             return self._bad_end(node, token, retry_on, error, began)
         return (ENDED, node, token, OK, value, None, began, self._clock())
 
-    def _fresh(self) -> Callable[..., Any]:
+    def _fresh(self) -> Context:
         """A step has set a variable: the next one must not see it."""
         self._own = self._given.copy()
-        return self._own.run
+        return self._own
 
     def _bad_end(self, node: int, token: int, retry_on: RetryOn, error: BaseException, began: float) -> Reply:
         self.busy = False

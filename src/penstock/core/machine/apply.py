@@ -37,7 +37,7 @@ from .state import (
     State,
 )
 
-_SPECIAL = GROUP | WIDE | STREAM
+_SPECIAL = GROUP | WIDE | STREAM | LIMITED | GATE
 
 
 def apply(s: State, fact: Fact) -> None:
@@ -79,30 +79,19 @@ def started(s: State, fact: Fact) -> None:
 def succeeded(s: State, fact: Fact) -> None:
     _, i, _token, source, value, writes, began, ended = fact
     plan = s.plan
-    site = s.site[i]
-    flags = plan.flags[site]
-    status = s.status
-    if status[i] == RUNNING:
-        s.free_total += 1
-        s.free[plan.runner_of[site]] += 1
-        if flags & (LIMITED | STREAM):
-            _leave(s, i, flags, held=True)
+    if i >= s.total or plan.flags[i] & _SPECIAL or s.stopping or source or writes:
+        _succeeded_specially(s, fact)
+        return
+    # The plain node of an unstopped run, which most are: as `end`, without its questions.
+    status, flag_of = s.status, plan.flags
     status[i] = SUCCEEDED
     s.value[i] = value
     s.took[i] = ended - (s.first.get(i, began) if s.first else began)
-    if writes:
-        s.shared.update(writes)
-    if source:
-        s.sources[i] = facts.SOURCES[source]
-    if flags & _SPECIAL or i >= s.total or s.stopping:
-        if flags & STREAM and not source:
-            s.value[i] = s.streams.pop(i, [])
-        end(s, i, clean=True)
-        return
-    # The plain node of an unstopped run, which most are: as `end`, without its questions.
+    s.free_total += 1
+    s.free[plan.runner_of[i]] += 1
     s.open -= 1
-    waits, hold, flag_of = s.waits, s.hold, plan.flags
-    for step in plan.down[site]:
+    waits, hold = s.waits, s.hold
+    for step in plan.down[i]:
         j = i + step
         left = waits[j] - 1
         waits[j] = left
@@ -112,7 +101,7 @@ def succeeded(s: State, fact: Fact) -> None:
             else:
                 status[j] = READY
                 heappush(s.ready[plan.runner_of[j]].heap, j)
-    for step in plan.reads[site]:
+    for step in plan.reads[i]:
         j = i + step
         left = s.uses[j] - 1
         s.uses[j] = left
@@ -121,6 +110,22 @@ def succeeded(s: State, fact: Fact) -> None:
                 release(s, j)
             else:
                 s.value[j] = NOTHING
+
+
+def _succeeded_specially(s: State, fact: Fact) -> None:
+    _, i, _token, source, value, writes, began, ended = fact
+    if s.status[i] == RUNNING:
+        _give_back(s, i, held=True)
+    s.status[i] = SUCCEEDED
+    s.value[i] = value
+    s.took[i] = ended - s.first.get(i, began)
+    if writes:
+        s.shared.update(writes)
+    if source:
+        s.sources[i] = facts.SOURCES[source]
+    elif s.plan.flags[s.site[i]] & STREAM:
+        s.value[i] = s.streams.pop(i, [])
+    end(s, i, clean=True)
 
 
 def retrying(s: State, fact: Fact) -> None:
