@@ -149,9 +149,9 @@ class Engine:
         if batch is None:
             batch = []
         now = clock()
+        while replies:
+            batch.append(replies.popleft())
         while True:
-            while replies:
-                batch.append(replies.popleft())
             if self._maps:
                 batch = [self._checked(reply) for reply in batch]
             todo = machine.step(batch, now)
@@ -162,20 +162,20 @@ class Engine:
             else:
                 machine.log.clear()
             if (
-                lone is not None
-                and len(todo) == 1
-                and todo[0][0] == START
-                and state.free_total == state.slots_total - 1
-                and not state.alarms
-                and not state.asked
+                lone is None
+                or len(todo) != 1
+                or todo[0][0] != START
+                or state.free_total != state.slots_total - 1
+                or state.alarms
+                or state.asked
             ):
-                batch = self._alone(todo[0], lone, now)
-                if batch:
-                    now = batch[0][-1]
-                    continue
-            elif todo:
-                self._carry_out(todo)
-            return
+                break
+            batch = self._alone(todo[0], lone, now)
+            if not batch:
+                return
+            now = batch[0][-1]
+        if todo:
+            self._carry_out(todo)
 
     def next_alarm(self) -> float | None:
         """Seconds until the machine wants a turn by itself; None if it does not."""
