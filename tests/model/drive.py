@@ -228,12 +228,7 @@ class Drive:
         return given.expected_value(node, path, args, size)
 
     def _arguments(self, i: int) -> dict[str, object]:
-        state = self.machine.state
-        node = self.plan.node[state.site[i]]
-        arguments: dict[str, object] = {name: state.value[i + by] for name, by in self.plan.wires[node]}
-        if self.plan.partial[node]:
-            self._binder.partial(i, arguments)
-        return arguments
+        return self._binder.arguments(i)
 
     def _post(self, when: float, reply: c.Reply) -> None:
         heappush(self._due, (when, self.dice.random(), reply[1], reply[2], reply))

@@ -152,7 +152,7 @@ class TestAio(RunnerContract):
             rig.spin()
         assert rig.of(node, c.ENDED) == []
         rig.abandon(node)
-        assert rig.end(node)[3:5] == (c.CANCELLED, "task of n0")
+        assert rig.end(node)[3:5] == (c.CANCELLED, "task")
         assert rig.run(steps.add, x=1, y=1) == (c.OK, 2)
         release.set()
         rig.until(lambda: bool(rig.of(node, c.GONE)))

@@ -28,17 +28,30 @@ class Binder:
         self._state = state
         self._inputs = inputs
 
-    def fixed(self, node: int) -> Arguments:
-        """The arguments of a node that are the same for every item and attempt."""
-        of = self._state.plan.nodes[node]
-        fixed = dict(of.bound) if of.bound else {}
-        fixed.update({param: self._inputs[name] for param, name in of.inputs if name in self._inputs})
-        return fixed
+    def arguments(self, i: int) -> Arguments:
+        """The keyword arguments of node or item `i`, but for its context.
 
-    def partial(self, i: int, arguments: Arguments) -> None:
+        The engine makes those of the simplest nodes itself.
+        """
+        s = self._state
+        plan = s.plan
+        node = plan.node[s.site[i]]
+        of = plan.nodes[node]
+        arguments = dict(of.bound) if of.bound else {}
+        for param, name in of.inputs:
+            if name in self._inputs:
+                arguments[param] = self._inputs[name]
+        for param, step in plan.wires[node]:
+            arguments[param] = s.value[i + step]
+        if node in plan.elements:
+            arguments[plan.elements[node]] = s.fans[i - s.total].elements[s.element[i - s.total]]
+        if plan.partial[node]:
+            self._partial(i, node, arguments)
+        return arguments
+
+    def _partial(self, i: int, node: int, arguments: Arguments) -> None:
         """Adds the arguments that are not simply a value of the same row."""
         s = self._state
-        node = s.plan.node[s.site[i]]
         of = s.plan.nodes[node]
         for need, seen in zip(of.needs, s.plan.needs_of(node), strict=True):
             if need.param is None or need.how == "after":

@@ -311,7 +311,7 @@ class Engine:
             else:
                 continue
             if name is not None:
-                self.abandoned.append(name)
+                self.abandoned.append(f"{name} ({self.machine.state.path(fact[1])})")
 
     def _tell(self, observer: Observer, event: Any) -> None:
         try:
@@ -328,19 +328,25 @@ class Engine:
         state, plan = self.machine.state, self.plan
         site, total, value, node_of = state.site, state.total, state.value, plan.node
         nodes, wires, simple, runner = plan.nodes, plan.wires, plan.simple, plan.runner
-        submit = self._submit
+        submit, elements = self._submit, plan.elements
+        param: str | None
         for command in todo:
             if command[0] != START:
                 self._stop(command)
                 continue
             _, i, token, _ = command
             node = node_of[site[i]]
-            if simple[node] and i < total:
+            if simple[node]:
                 of = nodes[node]
                 arguments = {}
                 for param, step in wires[node]:
                     arguments[param] = value[i + step]
-                submit[runner[node]]((i, token, of.call, arguments, None, None, of.id, False))
+                if i >= total and (param := elements.get(node)) is not None:
+                    arguments[param] = state.fans[i - total].elements[state.element[i - total]]
+                retry = of.retry
+                retry_on = None if retry is None else retry.retry_on
+                timed = of.timeout is not None
+                submit[runner[node]]((i, token, of.call, arguments, retry_on, None, timed))
                 continue
             try:
                 submit[runner[node]](self._work(i, token, node))
@@ -359,7 +365,7 @@ class Engine:
         if of.is_async or of.timeout is not None or of.runner == "threads":
             self._carry_out([command])
             return []
-        if plan.simple[node] and i < state.total:
+        if plan.simple[node] and i < state.total and of.retry is None:
             arguments = {}
             for param, step in plan.wires[node]:
                 arguments[param] = state.value[i + step]
@@ -379,20 +385,13 @@ class Engine:
         """An attempt with all that a step may ask for."""
         of = self.plan.nodes[node]
         state = self.machine.state
-        arguments = {param: state.value[i + step] for param, step in self.plan.wires[node]}
-        if of.bound or of.inputs:
-            arguments.update(self._binder.fixed(node))
-        if self.plan.partial[node]:
-            self._binder.partial(i, arguments)
-        context, path = None, of.id
-        if i >= state.total or of.context is not None:
-            where = state.path(i)
-            path = str(where)
-            if of.context is not None:
-                attempt = len(state.failures.get(i, ())) + 1
-                context = arguments[of.context] = Context(self.run_id, where, attempt, self.say)
+        arguments = self._binder.arguments(i)
+        context = None
+        if of.context is not None:
+            attempt = len(state.failures.get(i, ())) + 1
+            context = arguments[of.context] = Context(self.run_id, state.path(i), attempt, self.say)
         retry_on = of.retry.retry_on if of.retry is not None else None
-        return (i, token, of.call, arguments, retry_on, context, path, of.timeout is not None)
+        return (i, token, of.call, arguments, retry_on, context, of.timeout is not None)
 
     def _no_arguments(self, i: int, token: int, error: Exception) -> Reply:
         now = self.clock()

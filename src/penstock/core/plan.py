@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from . import rules
+from .events import NodePath
 from .foresight import tolerance, unbounded
 from .graph import Graph
 from .model import Condition, Need, Node, RetryPolicy
@@ -106,7 +107,8 @@ class Plan:
         outer: By scope: (position, climb, position there) of needs that lie outside its rows.
         waits: By site: needs of a node; 1 for a group, until it is opened.
         wires: By node: (parameter, difference) of the needs that are simply a value of the same row.
-        simple: By node: its wires are all that a call of it takes, and it has neither retry nor timeout.
+        simple: By node: its wires and its element are all that a call of it takes.
+        elements: By node, where it is mapped over: the parameter that receives the element.
         partial: By node: it has other data needs too, which `needs_of` tells of.
         runners: Names of the runners; `runner` gives, by node, an index into it, `runner_of` by site.
         has_streams: Some node is a stream.
@@ -121,10 +123,10 @@ class Plan:
     """
 
     __slots__ = (
-        "_needs", "casts", "down", "flags", "graph", "has_streams", "index", "inner", "judges", "keeps",
-        "level", "levels", "limits", "needs_loop", "node", "nodes", "opens", "outer", "outputs",
-        "partial", "place", "reads", "retries_timeout", "retry", "roots", "runner", "runner_of",
-        "runners", "simple", "trigger", "unbounded", "up", "uses", "waits", "wires",
+        "_needs", "_paths", "casts", "down", "elements", "flags", "graph", "has_streams", "index",
+        "inner", "judges", "keeps", "level", "levels", "limits", "needs_loop", "node", "nodes", "opens",
+        "outer", "outputs", "partial", "place", "reads", "retries_timeout", "retry", "roots", "runner",
+        "runner_of", "runners", "simple", "trigger", "unbounded", "up", "uses", "waits", "wires",
     )  # fmt: skip
 
     def __init__(
@@ -146,6 +148,7 @@ class Plan:
         self.index: dict[str, int] = {node.id: new for new, node in enumerate(self.nodes)}
         parents = [tuple([number[parent] for parent in graph.parents[old]]) for old in order]
         scope_of = [graph.scope_of[old] for old in order]
+        self._paths: list[NodePath] | None = None
         self._needs: dict[int, tuple[SiteNeed, ...]] = {}
         self._make_rows(scope_of, number)
         self._make_edges(parents, scope_of)
@@ -202,6 +205,7 @@ class Plan:
         self.opens: dict[int, list[int]] = {}
         self.wires: list[tuple[tuple[str, int], ...]] = [()] * total
         self.partial = bytearray(total)
+        self.elements: dict[int, str] = {}
         same: dict[Any, Any] = {}  # equal tuples are kept once
         for node, mine in enumerate(parents):
             if scope_of[node]:
@@ -250,6 +254,8 @@ class Plan:
             if need.param is not None and need.how != "after":
                 if need.how == "use" and at == scope and need.part is None and not need.accepts:
                     self.wires[node] += ((need.param, source - mine),)
+                elif need.how == "each":
+                    self.elements[node] = need.param
                 else:
                     self.partial[node] = 1
             if need.how == "each":
@@ -309,14 +315,8 @@ class Plan:
             name = node.runner or runner_for(node, default)
             code = codes.setdefault(name, len(codes))
             self.runner[number] = code
-            self.simple[number] = not (
-                self.partial[number]
-                or node.context
-                or node.inputs
-                or node.bound
-                or node.retry
-                or node.timeout
-            )
+            more = self.partial[number] or node.context or node.inputs or node.bound
+            self.simple[number] = not more
             flags = 0
             if node.retry is not None and node.retry.max_attempts > 1:
                 self.retry[number] = node.retry
@@ -348,6 +348,12 @@ class Plan:
         self.runner_of = self.runner
         if len(self.levels) > 1:
             self.runner_of = bytearray(self.runner[node] for node in self.node)
+
+    def path(self, node: int) -> NodePath:
+        """The path of a node itself; kept, for every event of it names it."""
+        if self._paths is None:
+            self._paths = [NodePath(of.id) for of in self.nodes]
+        return self._paths[node]
 
     def site_of_node(self, node: int) -> int:
         """The site at which the node itself stands, not a group of it."""

@@ -39,7 +39,7 @@ class AioRunner:
             raise ValueError(f"AioRunner: capacity must be at least 1, not {capacity!r}")
         self.capacity = capacity
         self._queue: deque[Work] = deque()
-        self._suspended: dict[tuple[int, int], tuple[asyncio.Task[None], Work]] = {}
+        self._suspended: dict[tuple[int, int], asyncio.Task[None]] = {}
         self._idle: list[asyncio.Future[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._coming = 0  # workers woken that have not begun yet
@@ -68,7 +68,7 @@ class AioRunner:
     def stop(self, node: int, token: int, *, timeout: bool) -> None:
         key = (node, token)
         if key in self._suspended:
-            self._suspended[key][0].cancel()
+            self._suspended[key].cancel()
             return
         for work in self._queue:
             if work[:2] == (node, token):
@@ -78,13 +78,13 @@ class AioRunner:
                 return
 
     def abandon(self, node: int, token: int) -> None:
-        task, work = self._suspended.pop((node, token), (None, None))
-        if task is None or work is None:
+        task = self._suspended.pop((node, token), None)
+        if task is None:
             return
         self._tasks.discard(task)
         task._log_destroy_pending = False  # type: ignore[attr-defined]  # it is reported as abandoned
         now = self._clock()
-        self._mailbox.post((ENDED, node, token, CANCELLED, f"task of {work[6]}", None, now, now))
+        self._mailbox.post((ENDED, node, token, CANCELLED, "task", None, now, now))
 
     def close(self) -> None:
         self._closing = True
@@ -146,10 +146,8 @@ class AioRunner:
             slice_end = began + _SLICE
             while queue:
                 work = queue.popleft()
-                node, token, call, arguments, _, _, _, timed = work
+                node, token, call, arguments, _, _, timed = work
                 variables = copy()
-                if timed:
-                    replies.append((BEGAN, node, token, began))
                 direct = True
                 try:
                     step: Any = variables.run(call, **arguments)
@@ -166,6 +164,8 @@ class AioRunner:
                     ended = clock()
                     replies.append(_bad_end(work, error, began, ended))
                 else:
+                    if timed:  # what ends at once needs no alarm
+                        replies.append((BEGAN, node, token, began))
                     self._spread()
                     if not await self._finish(work, step, variables, waits_for, began):
                         return
@@ -215,7 +215,7 @@ class AioRunner:
         """Sees a step that has suspended to its end; says whether the worker may go on."""
         key = work[:2]
         task = _me()
-        self._suspended[key] = (task, work)
+        self._suspended[key] = task
         error: BaseException | None = None
         value: Any = None
         try:

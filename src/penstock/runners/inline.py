@@ -70,7 +70,7 @@ class InlineRunner:
         own, given = self._own, self._given
         run = own.run
         while queue:
-            node, token, call, arguments, retry_on, _, _, _ = queue.popleft()
+            node, token, call, arguments, retry_on, _, _ = queue.popleft()
             try:
                 self.busy = True
                 value = run(call, **arguments)

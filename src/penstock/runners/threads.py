@@ -68,15 +68,14 @@ class ThreadRunner:
         running = self._running.get(key)
         if running is None:
             return
-        work, thread = running
+        _, thread = running
         self._abandoned.add(key)
         if self._running.pop(key, None) is None:  # it ended this very moment, and has posted so
             self._abandoned.discard(key)
             return
         self._threads.discard(thread)
         now = self._clock()
-        name = f"{thread.name} ({work[6]})"
-        self._mailbox.post((ENDED, node, token, CANCELLED, name, None, now, now))
+        self._mailbox.post((ENDED, node, token, CANCELLED, thread.name, None, now, now))
         self._grow()
 
     def close(self) -> None:
@@ -104,7 +103,7 @@ class ThreadRunner:
             work = queue.get()
             if work is None:
                 return
-            node, token, call, arguments, retry_on, _, _, timed = work
+            node, token, call, arguments, retry_on, _, timed = work
             key = (node, token)
             self._running[key] = (work, me)
             if waiting.pop(key, None) is None:

@@ -39,6 +39,8 @@ from .state import (
 
 _SPECIAL = GROUP | WIDE | STREAM | LIMITED | GATE
 
+_CAREFUL = GROUP | JUDGED | GATE
+
 
 def apply(s: State, fact: Fact) -> None:
     """Folds one fact into the state."""
@@ -96,7 +98,7 @@ def succeeded(s: State, fact: Fact) -> None:
         left = waits[j] - 1
         waits[j] = left
         if not left:
-            if hold[j] or flag_of[j]:
+            if hold[j] or flag_of[j] & _CAREFUL:
                 arrive(s, j)
             else:
                 status[j] = READY

@@ -32,7 +32,7 @@ from ..commands import (
     Reply,
 )
 from ..model import Failure, RetryPolicy
-from ..plan import ALWAYS, GATE, STREAM
+from ..plan import ALWAYS, GATE, LIMITED, STREAM
 from . import facts, state
 from .alarms import BLOCKED, DUE, GRACE, RATE, RUN_GRACE, TIMEOUT, stale
 from .apply import apply, succeeded
@@ -55,6 +55,7 @@ def emit(s: State, log: Log, *fact: Any) -> None:
 def listen(s: State, replies: Iterable[Reply], now: float, log: Log, out: list[Command]) -> None:
     """Turns replies into facts, in their order."""
     token, status, late, limited = s.token, s.status, s.late, s.plan.limits
+    flags, site = s.plan.flags, s.site
     for reply in replies:
         if reply[0] != ENDED:
             _HEAR[reply[0]](s, reply, now, log, out)
@@ -67,7 +68,7 @@ def listen(s: State, replies: Iterable[Reply], now: float, log: Log, out: list[C
             succeeded(s, reply)
         else:
             _ended_badly(s, reply, now, log)
-        if limited:
+        if limited and flags[site[i]] & LIMITED:
             _freed(s, i, now)
 
 

@@ -41,6 +41,7 @@ _NODE_EVENTS: Final[tuple[type[Any], ...]] = (
 _KINDS: Final = {cls: kind for kind, cls in enumerate(_NODE_EVENTS)}
 CAUSES: Final = (SkipCause.CONDITION, SkipCause.UPSTREAM, SkipCause.STOPPED)
 SOURCES: Final = ("run", "reused", "cache", "override")
+new: Any = tuple.__new__  # makes a named tuple without the cost of its own __new__; two are made per step
 _WHATS: Final = ("trigger", "when")
 
 
@@ -49,7 +50,9 @@ def to_event(state: State, fact: Fact) -> events.Event:
     kind = fact[0]
     if kind == SUCCEEDED:
         _, node, token, source, value, writes, began, ended = fact
-        return events.NodeSucceeded(state.path(node), token, value, writes, SOURCES[source], began, ended)
+        fields = (state.path(node), token, value, writes, SOURCES[source], began, ended)
+        succeeded: events.NodeSucceeded = new(events.NodeSucceeded, fields)
+        return succeeded
     if kind == SKIPPED:
         _, node, cause, because = fact
         path = None if because is None else state.path(because)
@@ -64,7 +67,7 @@ def to_event(state: State, fact: Fact) -> events.Event:
         return begun
     if kind == FINISHED:
         return events.RunFinished(RunStatus(fact[1]), fact[2])
-    event: events.Event = _NODE_EVENTS[kind](state.path(fact[1]), *fact[2:])
+    event: events.Event = new(_NODE_EVENTS[kind], (state.path(fact[1]), *fact[2:]))
     return event
 
 

@@ -186,9 +186,9 @@ class State:
 
     def path(self, number: int) -> NodePath:
         """The public name of a number."""
-        node = self.plan.nodes[self.plan.node[self.site[number]]].id
         if number < self.total:
-            return NodePath(node)
+            return self.plan.path(number)
+        node = self.plan.nodes[self.plan.node[self.site[number]]].id
         fan = self.fans[number - self.total]
         return NodePath(node, (*fan.path, self.element[number - self.total]))
 
