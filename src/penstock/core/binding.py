@@ -41,16 +41,17 @@ class Binder:
         for param, name in of.inputs:
             if name in self._inputs:
                 arguments[param] = self._inputs[name]
+        if plan.partial[node] or (plan.lenient[node] and s.hold[i]):
+            self._one_by_one(i, node, arguments)
+            return arguments
         for param, step in plan.wires[node]:
             arguments[param] = s.value[i + step]
         if node in plan.elements:
             arguments[plan.elements[node]] = s.fans[i - s.total].elements[s.element[i - s.total]]
-        if plan.partial[node]:
-            self._partial(i, node, arguments)
         return arguments
 
-    def _partial(self, i: int, node: int, arguments: Arguments) -> None:
-        """Adds the arguments that are not simply a value of the same row."""
+    def _one_by_one(self, i: int, node: int, arguments: Arguments) -> None:
+        """Adds what the needs bring where it is not simply values of the same row."""
         s = self._state
         of = s.plan.nodes[node]
         for need, seen in zip(of.needs, s.plan.needs_of(node), strict=True):

@@ -328,6 +328,7 @@ class Engine:
         state, plan = self.machine.state, self.plan
         site, total, value, node_of = state.site, state.total, state.value, plan.node
         nodes, wires, simple, runner = plan.nodes, plan.wires, plan.simple, plan.runner
+        hold = state.hold
         submit, elements = self._submit, plan.elements
         param: str | None
         for command in todo:
@@ -336,7 +337,8 @@ class Engine:
                 continue
             _, i, token, _ = command
             node = node_of[site[i]]
-            if simple[node]:
+            kind = simple[node]
+            if kind == 1 or (kind == 2 and not hold[i]):
                 of = nodes[node]
                 arguments = {}
                 for param, step in wires[node]:
@@ -365,7 +367,7 @@ class Engine:
         if of.is_async or of.timeout is not None or of.runner == "threads":
             self._carry_out([command])
             return []
-        if plan.simple[node] and i < state.total and of.retry is None:
+        if plan.simple[node] == 1 and i < state.total and of.retry is None:
             arguments = {}
             for param, step in plan.wires[node]:
                 arguments[param] = state.value[i + step]

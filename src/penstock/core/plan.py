@@ -24,7 +24,7 @@ from .scopes import common, encloses, scope_of_need
 
 # Flags of a site; 0 is the plain node that the fast paths are made for.
 GROUP: Final = 1  # stands for the items of a deeper map
-JUDGED: Final = 2  # has a condition, a trigger, or a need that accepts non-success
+JUDGED: Final = 2  # has a condition, or a trigger other than the default
 LIMITED: Final = 4  # takes named limits
 TIMED: Final = 8  # its attempts have a timeout
 WIDE: Final = 16  # opens maps or casts into them
@@ -107,8 +107,9 @@ class Plan:
         outer: By scope: (position, climb, position there) of needs that lie outside its rows.
         waits: By site: needs of a node; 1 for a group, until it is opened.
         wires: By node: (parameter, difference) of the needs that are simply a value of the same row.
-        simple: By node: its wires and its element are all that a call of it takes.
+        simple: By node: its wires and its element are all that a call takes: 1 always, 2 if no need failed.
         elements: By node, where it is mapped over: the parameter that receives the element.
+        lenient: By node: a need among its wires accepts non-success.
         partial: By node: it has other data needs too, which `needs_of` tells of.
         runners: Names of the runners; `runner` gives, by node, an index into it, `runner_of` by site.
         has_streams: Some node is a stream.
@@ -124,9 +125,10 @@ class Plan:
 
     __slots__ = (
         "_needs", "_paths", "casts", "down", "elements", "flags", "graph", "has_streams", "index",
-        "inner", "judges", "keeps", "level", "levels", "limits", "needs_loop", "node", "nodes", "opens",
-        "outer", "outputs", "partial", "place", "reads", "retries_timeout", "retry", "roots", "runner",
-        "runner_of", "runners", "simple", "trigger", "unbounded", "up", "uses", "waits", "wires",
+        "inner", "judges", "keeps", "lenient", "level", "levels", "limits", "needs_loop", "node",
+        "nodes", "opens", "outer", "outputs", "partial", "place", "reads", "retries_timeout", "retry",
+        "roots", "runner", "runner_of", "runners", "simple", "trigger", "unbounded", "up", "uses",
+        "waits", "wires",
     )  # fmt: skip
 
     def __init__(
@@ -205,6 +207,7 @@ class Plan:
         self.opens: dict[int, list[int]] = {}
         self.wires: list[tuple[tuple[str, int], ...]] = [()] * total
         self.partial = bytearray(total)
+        self.lenient = bytearray(total)
         self.elements: dict[int, str] = {}
         same: dict[Any, Any] = {}  # equal tuples are kept once
         for node, mine in enumerate(parents):
@@ -218,16 +221,16 @@ class Plan:
             for need, parent in zip(self.nodes[node].needs, mine, strict=True):
                 _, how, param, accepts, _, part, _, _ = need
                 down[parent].append(node - parent)
-                if accepts:
-                    self.flags[node] |= JUDGED
                 if how == "after":
                     continue
                 reads.append(parent - node)
                 self.uses[parent] += 1
                 if param is None:
                     continue
-                if how == "use" and part is None and not accepts:
+                if how == "use" and part is None:
                     wires.append((param, parent - node))
+                    if accepts:
+                        self.lenient[node] = 1
                 else:
                     self.partial[node] = 1
             key = tuple(reads)
@@ -249,11 +252,10 @@ class Plan:
         for need, parent in zip(self.nodes[node].needs, parents, strict=True):
             at = self._scope_of_edge(need, scope, scope_of[parent])
             source = self._site(at, parent)
-            if need.accepts:
-                self.flags[mine] |= JUDGED
             if need.param is not None and need.how != "after":
-                if need.how == "use" and at == scope and need.part is None and not need.accepts:
+                if need.how == "use" and at == scope and need.part is None:
                     self.wires[node] += ((need.param, source - mine),)
+                    self.lenient[node] |= bool(need.accepts)
                 elif need.how == "each":
                     self.elements[node] = need.param
                 else:
@@ -316,7 +318,7 @@ class Plan:
             code = codes.setdefault(name, len(codes))
             self.runner[number] = code
             more = self.partial[number] or node.context or node.inputs or node.bound
-            self.simple[number] = not more
+            self.simple[number] = 0 if more else 2 if self.lenient[number] else 1
             flags = 0
             if node.retry is not None and node.retry.max_attempts > 1:
                 self.retry[number] = node.retry

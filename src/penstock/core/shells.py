@@ -48,7 +48,7 @@ def run_here(engine: Engine, pump: Pump) -> None:
 async def run_on_loop(
     engine: Engine,
     pump: Pump | None = None,
-    drive: Callable[[Callable[[], None]], None] | None = None,
+    drive: Callable[[Callable[[list[Reply]], None]], None] | None = None,
     closed: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Runs to the end on the running event loop.
@@ -100,7 +100,7 @@ class _LoopShell:
         self._mailbox = engine.mailbox
         self._state = engine.machine.state
         self._pump = pump
-        self._batch: list[Reply] | None = None
+        self._batch: list[Reply] = []
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._questions: set[asyncio.Task[None]] = set()
@@ -109,21 +109,25 @@ class _LoopShell:
         engine.mailbox.bell = self._ring
         engine.answer_async(self._ask)
 
-    def turn(self) -> None:
-        if self.done.done():
-            return
+    def turn(self, batch: list[Reply] | None = None) -> None:
         mailbox, state = self._mailbox, self._state
+        if state.finished is not None:
+            return
         try:
-            self._engine.turn(self._batch)
+            if self._batch:
+                batch = self._batch + (batch or [])
+            self._engine.turn(batch)
             if self._pump is not None:
                 self._batch = [] if state.finished is not None else self._pump()
             if state.alarms or state.free_total >= state.slots_total:
                 self._set_timer()
         except BaseException as error:
-            self.done.set_exception(error)
+            if not self.done.done():
+                self.done.set_exception(error)
             return
         if state.finished is not None:
-            self.done.set_result(None)
+            if not self.done.done():
+                self.done.set_result(None)
         elif self._batch:
             mailbox.sleeping = False
             self._loop.call_soon(self.turn)

@@ -51,11 +51,11 @@ class AioRunner:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._variables: Variables = copy_context()
-        self._turn: Callable[[], None] = lambda: mailbox.bell()
+        self._turn: Callable[[list[Reply]], None] = self._post
         self._closing = False
         AWAITABLES.update((asyncio.Future, asyncio.Task))
 
-    def drive(self, turn: Callable[[], None]) -> None:
+    def drive(self, turn: Callable[[list[Reply]], None]) -> None:
         """Gives the workers the engine's turn, to take it themselves when their queue is empty: a chain of
         steps that never suspend then costs no iteration of the loop."""
         self._turn = turn
@@ -114,9 +114,9 @@ class AioRunner:
                 _KEPT.add(task)
                 task.add_done_callback(_KEPT.discard)
 
-    def _spread(self) -> None:
+    def _spread(self, batch: list[Reply]) -> None:
         """A step has suspended, and its worker with it: others must see to the queue and the replies."""
-        self._pass_on()
+        self._pass_on(batch)
         waiting = len(self._queue)
         if not waiting:
             self._wave = 1
@@ -124,21 +124,28 @@ class AioRunner:
             self._wake(min(waiting, self._wave))
             self._wave *= 2
 
-    def _pass_on(self) -> None:
+    def _pass_on(self, batch: list[Reply]) -> None:
         """The worker lets the loop do other things before it takes more."""
         self._working = False
+        self._mailbox.replies.extend(batch)
         if self._mailbox.replies:
             self._ring()
+
+    def _post(self, batch: list[Reply]) -> None:
+        """In place of a turn, where nobody has given one."""
+        self._mailbox.replies.extend(batch)
+        self._mailbox.bell()
 
     def _ring(self) -> None:
         """Asks for a turn from within the loop: one for all that end in one iteration."""
         if self._mailbox.sleeping:
             self._mailbox.sleeping = False
-            self._loop.call_soon(self._turn)
+            self._loop.call_soon(self._turn, [])
 
     async def _serve(self) -> None:
-        queue, replies, clock = self._queue, self._mailbox.replies, self._clock
-        copy, me = self._variables.copy, _me()
+        queue, clock, given, me = self._queue, self._clock, self._variables, _me()
+        own = given.copy()
+        batch: list[Reply] = []
         self._coming -= 1
         while True:
             self._working = True
@@ -147,41 +154,43 @@ class AioRunner:
             while queue:
                 work = queue.popleft()
                 node, token, call, arguments, _, _, timed = work
-                variables = copy()
                 direct = True
                 try:
-                    step: Any = variables.run(call, **arguments)
+                    step: Any = own.run(call, **arguments)
                     if not hasattr(step, "send"):
                         step = _await(step)
-                    waits_for = variables.run(step.send, None)
+                    waits_for = own.run(step.send, None)
                 except StopIteration as stop:
                     value, ended = stop.value, clock()
                     if type(value) in AWAITABLES:
-                        replies.append(_good_end(work, value, began, ended))
+                        batch.append(_good_end(work, value, began, ended))
                     else:
-                        replies.append((ENDED, node, token, OK, value, None, began, ended))
+                        batch.append((ENDED, node, token, OK, value, None, began, ended))
                 except BaseException as error:
                     ended = clock()
-                    replies.append(_bad_end(work, error, began, ended))
+                    batch.append(_bad_end(work, error, began, ended))
                 else:
                     if timed:  # what ends at once needs no alarm
-                        replies.append((BEGAN, node, token, began))
-                    self._spread()
-                    if not await self._finish(work, step, variables, waits_for, began):
+                        batch.append((BEGAN, node, token, began))
+                    self._spread(batch)
+                    if not await self._finish(work, step, own, waits_for, began):
                         return
-                    self._working = True
+                    batch, self._working = [], True
                     ended = clock()
                     direct = not self._suspended
+                if own != given:
+                    own = given.copy()
                 if me.cancelling():
                     await _absorb_cancel(me)
-                if direct and not queue:
-                    self._turn()
-                elif not direct:
+                if not direct:
                     self._ring()
+                elif not queue:
+                    self._turn(batch)
+                    batch = []
                 if ended > slice_end:
-                    self._pass_on()
+                    self._pass_on(batch)
                     await _absorb_cancel(me)
-                    self._working = True
+                    batch, self._working = [], True
                     ended = clock()
                     slice_end = ended + _SLICE
                 began = ended

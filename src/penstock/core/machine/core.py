@@ -14,7 +14,7 @@ from . import facts
 from .alarms import stale
 from .apply import apply
 from .decide import emit, listen, open_streams, pace_streams, ring, settle, watch_blocked
-from .dispatch import dispatch, fill, give_grace
+from .dispatch import dispatch, fill, fill_one, give_grace
 from .facts import Fact, from_event, to_event
 from .recover import recover
 from .state import STOPPING, State
@@ -88,9 +88,11 @@ class Machine:
                 first = len(out)
                 if self._single:
                     queue = s.ready[0]
-                    if queue.front or queue.heap:
+                    if queue.front or len(queue.heap) > 1:
                         room = s.free[0]
                         fill(s, 0, room if room < s.free_total else s.free_total, now, log, out)
+                    elif queue.heap and s.free[0] > 0:
+                        fill_one(s, queue.heap, now, log, out)
                 else:
                     dispatch(s, now, log, out)
                 if self._streams:

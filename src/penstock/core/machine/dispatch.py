@@ -71,6 +71,16 @@ def fill(s: State, runner: int, room: int, now: float, log: list[Fact], out: lis
         start_plain(s, plain, runner, now, log, out)
 
 
+def fill_one(s: State, heap: list[int], now: float, log: list[Fact], out: list[Command]) -> None:
+    """As `fill`, for the one runner and the one node that a chain has at a time."""
+    i = heap[0]
+    if s.status[i] == READY and not s.plan.flags[i] & (LIMITED | GROUP):
+        start_plain(s, heap, 0, now, log, out)
+        heap.clear()
+    else:
+        fill(s, 0, min(s.free[0], s.free_total), now, log, out)
+
+
 def _start(s: State, i: int, now: float, log: list[Fact], out: list[Command]) -> None:
     fact = (facts.STARTED, i, s.token[i] + 1, now)
     log.append(fact)
