@@ -33,6 +33,7 @@ from .errors import InternalError
 from .failures import RetryOn, failure_of
 from .machine import Machine
 from .machine import facts as facts_of
+from .machine.facts import to_event
 from .machine.state import WAITING
 from .mailbox import Mailbox
 from .model import Condition, Failure, RunOptions
@@ -100,7 +101,7 @@ class Engine:
         self._runners = [runners[name] for name in plan.runners]
         self._inputs = inputs
         self._binder = Binder(self.machine.state, inputs)
-        self._observers: list[Observer] = list(options.observers)
+        self._observers: tuple[Observer, ...] = tuple(options.observers)
         self._override = override or {}
         self._targets = tuple(targets) if targets is not None else None
         self._said: deque[Any] = deque()
@@ -120,11 +121,7 @@ class Engine:
         for runner in self._runners:
             runner.open(self.mailbox, self.clock)
         seed = self.options.seed if self.options.seed is not None else int.from_bytes(os.urandom(4))
-        shape: tuple[tuple[str, tuple[str, ...]], ...] = ()
-        if self._observers:
-            shape = tuple(
-                (node.id, tuple(need.node for need in node.needs)) for node in self.plan.graph.nodes
-            )
+        shape = self.plan.graph.shape() if self._observers else ()
         options = {
             "on_failure": self.options.on_failure,
             "max_concurrency": self.options.max_concurrency,
@@ -192,7 +189,7 @@ class Engine:
 
     def add_observer(self, observer: Observer) -> None:
         """One more to be told; before the run begins."""
-        self._observers.append(observer)
+        self._observers += (observer,)
 
     def say(self, event: Any) -> None:
         """Tells the observers something that the machine need not know; from any thread.
@@ -205,8 +202,11 @@ class Engine:
             self._said.append(event)
             self.mailbox.ring()
             return
-        for observer in list(self._observers):
-            self._tell(observer, event)
+        for observer in self._observers:
+            try:
+                observer(event)
+            except BaseException as error:
+                self._drop(observer, error)
 
     def close(self) -> None:
         """Closes the runners."""
@@ -292,15 +292,16 @@ class Engine:
 
     def _record(self) -> None:
         """Tells the observers what is now a fact."""
-        log = self.machine.drain()
-        if self.machine.state.failures or self.machine.state.stopping:
+        state, log = self.machine.state, self.machine.drain()
+        if state.failures or state.stopping:
             self._note_abandoned(log)
-        if not self._observers:
-            return
-        for fact in log:
-            event = self.machine.event(fact)
-            for observer in list(self._observers):
-                self._tell(observer, event)
+        for fact in log if self._observers else ():
+            event = to_event(state, fact)
+            for observer in self._observers:
+                try:
+                    observer(event)
+                except BaseException as error:
+                    self._drop(observer, error)
 
     def _note_abandoned(self, log: list[facts_of.Fact]) -> None:
         for fact in log:
@@ -313,16 +314,13 @@ class Engine:
             if name is not None:
                 self.abandoned.append(f"{name} ({self.machine.state.path(fact[1])})")
 
-    def _tell(self, observer: Observer, event: Any) -> None:
-        try:
-            observer(event)
-        except BaseException as error:
-            if observer in self._observers:
-                self._observers.remove(observer)
-            name = getattr(observer, "__qualname__", type(observer).__qualname__)
-            self.warnings.append(
-                f"observer {name} raised {type(error).__name__}: {error}; it is told nothing more"
-            )
+    def _drop(self, observer: Observer, error: BaseException) -> None:
+        """An observer has raised: it is named, and told nothing more."""
+        self._observers = tuple(each for each in self._observers if each is not observer)
+        name = getattr(observer, "__qualname__", type(observer).__qualname__)
+        self.warnings.append(
+            f"observer {name} raised {type(error).__name__}: {error}; it is told nothing more"
+        )
 
     def _carry_out(self, todo: list[Command]) -> None:
         state, plan = self.machine.state, self.plan

@@ -38,6 +38,7 @@ class Graph:
 
     __slots__ = (
         "__weakref__",
+        "_shape",
         "index",
         "inputs",
         "limits",
@@ -58,6 +59,7 @@ class Graph:
                 f"step {self.inputs[word].users[0] if self.inputs[word].users else '?'!r}: "
                 f"no input can be called {word!r}, a parameter of the run call; rename it"
             )
+        self._shape: tuple[tuple[str, tuple[str, ...]], ...] | None = None
         self.index: dict[str, int] = {}
         for position, node in enumerate(self.nodes):
             if normal_id(node.id) != node.id:
@@ -127,6 +129,12 @@ class Graph:
             for parent in mine:
                 above[parent].append(position)
         return above
+
+    def shape(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Pairs (id, ids of its needs): the graph without the code. Made once."""
+        if self._shape is None:
+            self._shape = tuple((node.id, tuple([need.node for need in node.needs])) for node in self.nodes)
+        return self._shape
 
     def levels(self) -> list[list[str]]:
         """Ids by distance from the start: a way to look at a graph, never the way it is run."""

@@ -48,11 +48,15 @@ _WHATS: Final = ("trigger", "when")
 def to_event(state: State, fact: Fact) -> events.Event:
     """The event that says the same in public words."""
     kind = fact[0]
+    event: events.Event
+    if kind == STARTED:
+        event = new(events.NodeStarted, (state.path(fact[1]), fact[2], fact[3]))
+        return event
     if kind == SUCCEEDED:
         _, node, token, source, value, writes, began, ended = fact
         fields = (state.path(node), token, value, writes, SOURCES[source], began, ended)
-        succeeded: events.NodeSucceeded = new(events.NodeSucceeded, fields)
-        return succeeded
+        event = new(events.NodeSucceeded, fields)
+        return event
     if kind == SKIPPED:
         _, node, cause, because = fact
         path = None if because is None else state.path(because)
@@ -67,7 +71,7 @@ def to_event(state: State, fact: Fact) -> events.Event:
         return begun
     if kind == FINISHED:
         return events.RunFinished(RunStatus(fact[1]), fact[2])
-    event: events.Event = new(_NODE_EVENTS[kind], (state.path(fact[1]), *fact[2:]))
+    event = new(_NODE_EVENTS[kind], (state.path(fact[1]), *fact[2:]))
     return event
 
 
