@@ -24,7 +24,7 @@ from penstock.core.ports import Work
 _CAPACITY = 1_000
 _IDLE = 32  # workers kept; ending a thousand idle tasks costs more than running them
 _SLICE = 0.001  # seconds that steps which never suspend may keep the loop
-_KEPT: set[asyncio.Task[None]] = set()  # the loop holds tasks weakly; these must live until they end
+_KEPT: set[asyncio.Task[None]] = set()  # abandoned ones: the loop holds tasks weakly, and they go on
 
 
 class AioRunner:
@@ -82,6 +82,8 @@ class AioRunner:
         if task is None:
             return
         self._tasks.discard(task)
+        _KEPT.add(task)
+        task.add_done_callback(_KEPT.discard)
         task._log_destroy_pending = False  # type: ignore[attr-defined]  # it is reported as abandoned
         now = self._clock()
         self._mailbox.post((ENDED, node, token, CANCELLED, "task", None, now, now))
@@ -111,8 +113,6 @@ class AioRunner:
                     self._serve(), name="penstock-worker", context=self._variables.copy()
                 )
                 self._tasks.add(task)
-                _KEPT.add(task)
-                task.add_done_callback(_KEPT.discard)
 
     def _spread(self, batch: list[Reply]) -> None:
         """A step has suspended, and its worker with it: others must see to the queue and the replies."""
@@ -173,7 +173,7 @@ class AioRunner:
                     if timed:  # what ends at once needs no alarm
                         batch.append((BEGAN, node, token, began))
                     self._spread(batch)
-                    if not await self._finish(work, step, own, waits_for, began):
+                    if not await self._finish(me, work, step, own, waits_for, began):
                         return
                     batch, self._working = [], True
                     ended = clock()
@@ -196,14 +196,14 @@ class AioRunner:
                 began = ended
             self._working = False
             self._wave = 1
+            if self._closing or len(self._idle) >= _IDLE:
+                self._tasks.discard(me)
+                return
             if not await self._rest(me):
                 return
 
     async def _rest(self, me: asyncio.Task[None]) -> bool:
         """Waits until there is work again; no if the worker should end."""
-        if self._closing or len(self._idle) >= _IDLE:
-            self._tasks.discard(me)
-            return False
         future: asyncio.Future[None] = self._loop.create_future()
         self._idle.append(future)
         try:
@@ -218,29 +218,42 @@ class AioRunner:
         self._coming -= 1
         return True
 
-    async def _finish(
-        self, work: Work, step: Any, variables: Variables, waits_for: Any, began: float
-    ) -> bool:
-        """Sees a step that has suspended to its end; says whether the worker may go on."""
+    @coroutine
+    def _finish(
+        self,
+        task: asyncio.Task[None],
+        work: Work,
+        step: Any,
+        variables: Variables,
+        waits_for: Any,
+        began: float,
+    ) -> Generator[Any, Any, bool]:
+        """Awaits the rest of a step that has suspended on `waits_for`, inside its own context.
+
+        Says whether the worker may go on: not if the attempt was abandoned meanwhile.
+        """
         key = work[:2]
-        task = _me()
         self._suspended[key] = task
-        error: BaseException | None = None
-        value: Any = None
+        run, send, throw = variables.run, step.send, step.throw
+        reply: Reply
         try:
-            value = await _carry_on(step, variables, waits_for)
-        except BaseException as raised:
-            error = raised
+            while True:
+                try:
+                    sent = yield waits_for
+                except BaseException as raised:
+                    waits_for = run(throw, raised)
+                else:
+                    waits_for = run(send, sent)
+        except StopIteration as stop:
+            reply = _good_end(work, stop.value, began, self._clock())
+        except BaseException as error:
+            reply = _bad_end(work, error, began, self._clock())
         while task.cancelling():
             task.uncancel()
-        ended = self._clock()
-        if self._suspended.pop(key, None) is None:  # abandoned
+        if self._suspended.pop(key, None) is None:
             self._mailbox.post((GONE, *key))
             return False
-        if error is not None:
-            self._mailbox.replies.append(_bad_end(work, error, began, ended))
-        else:
-            self._mailbox.replies.append(_good_end(work, value, began, ended))
+        self._mailbox.replies.append(reply)
         return True
 
 
@@ -258,25 +271,6 @@ def _bad_end(work: Work, error: BaseException, began: float, ended: float) -> Re
         return (ENDED, work[0], work[1], CANCELLED, None, None, began, ended)
     failure = failure_of(error, work[4])
     return (ENDED, work[0], work[1], FAILED, failure, None, began, ended)
-
-
-@coroutine
-def _carry_on(step: Any, variables: Variables, waits_for: Any) -> Generator[Any, Any, Any]:
-    """Awaits the rest of a coroutine that has already suspended on `waits_for`, inside its own context."""
-    send, throw = step.send, step.throw
-    while True:
-        try:
-            sent = yield waits_for
-        except BaseException as error:
-            try:
-                waits_for = variables.run(throw, error)
-            except StopIteration as stop:
-                return stop.value
-        else:
-            try:
-                waits_for = variables.run(send, sent)
-            except StopIteration as stop:
-                return stop.value
 
 
 async def _absorb_cancel(task: asyncio.Task[None]) -> None:
