@@ -10,7 +10,6 @@ from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TextIO
-from weakref import WeakKeyDictionary
 
 from penstock.core.engine import Engine
 from penstock.core.errors import InputError, nearest
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RUNNERS = ("aio", "inline", "threads")
-
-_plans: WeakKeyDictionary[Graph, dict[tuple[Any, ...], Plan]] = WeakKeyDictionary()
 
 
 def make_runner(name: str) -> Runner:
@@ -233,11 +230,11 @@ def complete(graph: Graph, inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plan(graph: Graph, runner: str | None, targets: tuple[str, ...]) -> Plan:
     """The compiled graph, kept as long as the graph is."""
-    plans = _plans.setdefault(graph, {})
     key = (runner, targets)
-    if key not in plans:
-        plans[key] = Plan(graph, runner=runner, targets=targets)
-    return plans[key]
+    plan = graph.compiled.get(key)
+    if plan is None:
+        plan = graph.compiled[key] = Plan(graph, runner=runner, targets=targets)
+    return plan
 
 
 def _run_id() -> str:

@@ -6,6 +6,7 @@ It must never know how it is run: the compiled form is `plan.py`'s, the state `m
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from .checks import check_node, find_cycle
 from .errors import CycleError, GraphError, nearest
@@ -28,6 +29,7 @@ class Graph:
         parents: For each node, the positions of its needs, in their order.
         order: Positions in a topological order.
         limits: All limits that its nodes take, by name.
+        compiled: Plans made of it, kept with it, by whoever made them.
         scopes: All map levels; scope 0 is the graph itself.
         scope_of: For each node, the index of its scope.
 
@@ -39,6 +41,7 @@ class Graph:
     __slots__ = (
         "__weakref__",
         "_shape",
+        "compiled",
         "index",
         "inputs",
         "limits",
@@ -59,6 +62,7 @@ class Graph:
                 f"step {self.inputs[word].users[0] if self.inputs[word].users else '?'!r}: "
                 f"no input can be called {word!r}, a parameter of the run call; rename it"
             )
+        self.compiled: dict[Any, Any] = {}
         self._shape: tuple[tuple[str, tuple[str, ...]], ...] | None = None
         self.index: dict[str, int] = {}
         for position, node in enumerate(self.nodes):
@@ -73,7 +77,8 @@ class Graph:
             check_node(node, self.limits)
         self.scopes: list[Scope] = [ROOT]
         self.scope_of: list[int] = [0] * len(self.nodes)
-        for position in self.order:
+        mapped = any(need.how in ("each", "gather") for node in self.nodes for need in node.needs)
+        for position in self.order if mapped else ():
             if self.parents[position]:
                 place(self.nodes[position], position, self.parents[position], self.scopes, self.scope_of)
 

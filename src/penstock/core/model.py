@@ -1,15 +1,17 @@
 """The readable model: what a graph is made of, as people see it. Data only; nothing here runs anything.
 
 `Node`, `Need` and `Condition` are named tuples because a graph of 100,000 steps makes as many of them;
-the policies, made by hand and few, are frozen dataclasses that check their values.
+the policies, made by hand and few, are records that check their values.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+from .record import Record
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -76,16 +78,14 @@ class Accepts(enum.IntFlag):
     ANYTHING = 7
 
 
-@dataclass(frozen=True, slots=True)
-class Ok(Generic[T_co]):
+class Ok(Record, Generic[T_co]):
     """An attempt that succeeded, and its value."""
 
     value: T_co
     source: Literal["run", "reused", "cache", "override"] = "run"
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Record):
     """An attempt that failed, as data: no live exception is kept, so nothing leaks with it.
 
     Attributes:
@@ -102,18 +102,19 @@ class Failure:
     kind: Literal["error", "timeout", "condition", "cancelled"]
     type: str
     text: str
-    trace: str = field(default="", repr=False)
+    trace: str = ""
     retryable: bool = True
     attempt: int = 1
     retry_after: float | None = None
     abandoned: str | None = None
 
+    _hidden = "trace"
+
     def __str__(self) -> str:
         return f"{self.type}: {self.text}" if self.text else self.type
 
 
-@dataclass(frozen=True, slots=True)
-class Skip:
+class Skip(Record):
     """A node that was never started, and why.
 
     Attributes:
@@ -128,8 +129,7 @@ class Skip:
 Outcome = Ok[T_co] | Failure | Skip
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(Record):
     """When to try again, and how long to wait.
 
     Attributes:
@@ -170,7 +170,7 @@ class RetryPolicy:
         types = self.retry_on
         if isinstance(types, type):
             types = (types,)
-            object.__setattr__(self, "retry_on", types)
+            self.settle("retry_on", types)
         if isinstance(types, tuple):
             for type_ in types:
                 if not (isinstance(type_, type) and issubclass(type_, BaseException)):
@@ -196,8 +196,7 @@ class RetryPolicy:
         return min(delay, self.max_delay)
 
 
-@dataclass(frozen=True, slots=True)
-class Timeout:
+class Timeout(Record):
     """How long a step may take.
 
     Attributes:
@@ -218,8 +217,7 @@ class Rate(NamedTuple):
     per: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(Record):
     """A named resource that steps share within a run.
 
     Attributes:
@@ -249,7 +247,7 @@ class Limit:
                 raise ValueError(
                     f"Limit {self.name!r}: a rate is an int of 1 or more starts per more than 0 s"
                 )
-            object.__setattr__(self, "rate", rate)
+            self.settle("rate", rate)
 
     def take(self, weight: int) -> LimitUse:
         """This limit, held `weight` times by each attempt."""
@@ -374,8 +372,7 @@ class Input(NamedTuple):
     users: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
+class RunOptions(Record):
     """How one run goes, beyond what its graph says.
 
     Attributes:
@@ -392,7 +389,7 @@ class RunOptions:
     max_concurrency: int | None = None
     grace: float = 10.0
     seed: int | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = MappingProxyType({})
     observers: Sequence[Callable[[Any], None]] = ()
 
     def __post_init__(self) -> None:
@@ -404,4 +401,4 @@ class RunOptions:
             raise ValueError(f"RunOptions: max_concurrency must be at least 1, not {self.max_concurrency!r}")
         if not self.grace >= 0:
             raise ValueError(f"RunOptions: grace must be 0 s or more, not {self.grace!r}")
-        object.__setattr__(self, "observers", tuple(self.observers))
+        self.settle("observers", tuple(self.observers))

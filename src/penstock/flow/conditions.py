@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -82,7 +81,7 @@ def _read(label: str, function: Any) -> Facts:
     facts.resolve()
     returns = facts.returns
     if (
-        inspect.isclass(returns)
+        isinstance(returns, type)
         and returns not in (bool, object)
         and not getattr(returns, "_is_protocol", False)
     ):

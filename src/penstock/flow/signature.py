@@ -6,7 +6,6 @@ Two steps: `read` takes what costs nothing (names and defaults, off the code obj
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable
 from functools import partial
 from types import FunctionType, MethodType, SimpleNamespace
@@ -167,6 +166,8 @@ def _star(code: Any) -> str:
 
 
 def _read_signature(function: Any, label: str) -> Facts:
+    import inspect  # on use: it costs a start several milliseconds, and plain functions do without
+
     plain = _plain(function)
     if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
         refuse("a generator as a step", label)
@@ -248,7 +249,9 @@ def _hints(owner: Any) -> dict[str, Any]:
         return get_type_hints(owner)
     except Exception:
         pass
-    names = getattr(inspect.unwrap(owner), "__globals__", {})
+    from inspect import unwrap
+
+    names = getattr(unwrap(owner), "__globals__", {})
     found: dict[str, Any] = {}
     for name, hint in raw.items():
         try:

@@ -8,6 +8,10 @@ from ..plan import ALWAYS, RAISE, SiteNeed
 from ..rules import ASK_WHEN, CONDITION, FAILURE, RUN, SELF, SKIP_CONDITION, STOPPED, SUCCESS, Verdict
 from .state import CANCELLED, FAILED, SKIPPED, SUCCEEDED, State
 
+_RUN = Verdict(RUN)
+_ASK_WHEN = Verdict(ASK_WHEN)
+_REFUSED = Verdict(SKIP_CONDITION)
+
 
 def need_number(s: State, i: int, need: SiteNeed) -> int:
     """The number of the node or group that a need of node `i` means."""
@@ -64,18 +68,22 @@ def root_cause(s: State, number: int, need: SiteNeed) -> int | None:
 
 def verdict(s: State, i: int) -> Verdict:
     """What node `i`, whose needs have all ended, does now; its `when` included."""
-    if False in (s.answers.get((i, TRIGGER)), s.answers.get((i, WHEN))):
-        return Verdict(SKIP_CONDITION)  # a recorded answer stands, whatever else has happened since
-    plan = s.plan
-    site = s.site[i]
+    plan, site = s.plan, s.site[i]
     node = plan.node[site]
+    if not s.hold[i] and not s.stopping and node not in plan.trigger:
+        if plan.nodes[node].when is None:
+            return _RUN
+        answer = s.answers.get((i, WHEN))
+        return _ASK_WHEN if answer is None else _RUN if answer else _REFUSED
+    if False in (s.answers.get((i, TRIGGER)), s.answers.get((i, WHEN))):
+        return _REFUSED  # a recorded answer stands, whatever else has happened since
     needs = [(came_to(s, need_number(s, i, need), need), need.accepts) for need in plan.needs_of(node)]
     stopping = bool(s.stopping) and not plan.flags[site] & ALWAYS
     trigger = plan.trigger.get(node, rules.ALL_SUCCEEDED)
     found = rules.judge(trigger, needs, stopping, s.answers.get((i, TRIGGER)))
     if found.move != RUN or plan.nodes[node].when is None:
         return found
-    return found if s.answers.get((i, WHEN)) else Verdict(ASK_WHEN)
+    return found if s.answers.get((i, WHEN)) else _ASK_WHEN
 
 
 def because(s: State, i: int, found: Verdict) -> int | None:

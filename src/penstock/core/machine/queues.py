@@ -61,7 +61,7 @@ def enqueue_row_heads(s: State, fan: Fan, rows: Sequence[int], head: int) -> Non
     if not queue.front:
         keys.reverse()
         queue.front = keys
-    elif len(keys) < 8:
+    elif len(keys) * 8 < len(queue.heap) or len(keys) < 8:
         for key in keys:
             heappush(queue.heap, key)
     else:
