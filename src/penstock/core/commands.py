@@ -49,3 +49,7 @@ STOP_TIMEOUT: Final = 1
 
 TRIGGER: Final = 0
 WHEN: Final = 1
+
+# How an attempt is to be called; bits.
+TIMED: Final = 1  # somebody wants to know when it really begins
+PURE: Final = 2  # the call only makes a coroutine: no code of the user runs before it is awaited

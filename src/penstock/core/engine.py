@@ -326,7 +326,7 @@ class Engine:
         state, plan = self.machine.state, self.plan
         site, total, value, node_of = state.site, state.total, state.value, plan.node
         nodes, wires, simple, runner = plan.nodes, plan.wires, plan.simple, plan.runner
-        hold = state.hold
+        hold, kinds = state.hold, plan.kind
         submit, elements = self._submit, plan.elements
         param: str | None
         for command in todo:
@@ -335,8 +335,8 @@ class Engine:
                 continue
             _, i, token, _ = command
             node = node_of[site[i]]
-            kind = simple[node]
-            if kind == 1 or (kind == 2 and not hold[i]):
+            lean = simple[node]
+            if lean == 1 or (lean == 2 and not hold[i]):
                 of = nodes[node]
                 arguments = {}
                 for param, step in wires[node]:
@@ -345,8 +345,7 @@ class Engine:
                     arguments[param] = state.fans[i - total].elements[state.element[i - total]]
                 retry = of.retry
                 retry_on = None if retry is None else retry.retry_on
-                timed = of.timeout is not None
-                submit[runner[node]]((i, token, of.call, arguments, retry_on, None, timed))
+                submit[runner[node]]((i, token, of.call, arguments, retry_on, None, kinds[node]))
                 continue
             try:
                 submit[runner[node]](self._work(i, token, node))
@@ -391,7 +390,7 @@ class Engine:
             attempt = len(state.failures.get(i, ())) + 1
             context = arguments[of.context] = Context(self.run_id, state.path(i), attempt, self.say)
         retry_on = of.retry.retry_on if of.retry is not None else None
-        return (i, token, of.call, arguments, retry_on, context, of.timeout is not None)
+        return (i, token, of.call, arguments, retry_on, context, self.plan.kind[node])
 
     def _no_arguments(self, i: int, token: int, error: Exception) -> Reply:
         now = self.clock()

@@ -39,19 +39,9 @@ class Graph:
     """
 
     __slots__ = (
-        "__weakref__",
-        "_shape",
-        "compiled",
-        "index",
-        "inputs",
-        "limits",
-        "name",
-        "nodes",
-        "order",
-        "parents",
-        "scope_of",
-        "scopes",
-    )
+        "__weakref__", "_shape", "compiled", "index", "inputs", "limits", "name", "nodes", "order",
+        "parents", "scope_of", "scopes",
+    )  # fmt: skip
 
     def __init__(self, name: str, nodes: Iterable[Node], inputs: Iterable[Input] = ()) -> None:
         self.name = normal_id(name, "flow")

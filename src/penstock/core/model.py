@@ -113,6 +113,11 @@ class Failure(Record):
     def __str__(self) -> str:
         return f"{self.type}: {self.text}" if self.text else self.type
 
+    def numbered(self, attempt: int) -> Failure:
+        """The same failure, as that of attempt number `attempt`."""
+        fields = {name: getattr(self, name) for name in self.__match_args__}
+        return Failure(**{**fields, "attempt": attempt})
+
 
 class Skip(Record):
     """A node that was never started, and why.

@@ -13,9 +13,10 @@ a group. Edges are kept as differences of position: a long chain holds one tuple
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import FunctionType
 from typing import Any, Final, NamedTuple
 
-from . import rules
+from . import commands, rules
 from .events import NodePath
 from .foresight import tolerance, unbounded
 from .graph import Graph
@@ -107,6 +108,7 @@ class Plan:
         outer: By scope: (position, climb, position there) of needs that lie outside its rows.
         waits: By site: needs of a node; 1 for a group, until it is opened.
         wires: By node: (parameter, difference) of the needs that are simply a value of the same row.
+        kind: By node: how an attempt is to be called, as bits of `commands`.
         simple: By node: its wires and its element are all that a call takes: 1 always, 2 if no need failed.
         elements: By node, where it is mapped over: the parameter that receives the element.
         lenient: By node: a need among its wires accepts non-success.
@@ -125,10 +127,10 @@ class Plan:
 
     __slots__ = (
         "_needs", "_paths", "casts", "down", "elements", "flags", "graph", "has_streams", "index",
-        "inner", "judges", "keeps", "lenient", "level", "levels", "limits", "needs_loop", "node",
-        "nodes", "opens", "outer", "outputs", "partial", "place", "reads", "retries_timeout", "retry",
-        "roots", "runner", "runner_of", "runners", "simple", "trigger", "unbounded", "up", "uses",
-        "waits", "wires",
+        "inner", "judges", "keeps", "kind", "lenient", "level", "levels", "limits", "needs_loop",
+        "node", "nodes", "opens", "outer", "outputs", "partial", "place", "reads", "retries_timeout",
+        "retry", "roots", "runner", "runner_of", "runners", "simple", "trigger", "unbounded", "up",
+        "uses", "waits", "wires",
     )  # fmt: skip
 
     def __init__(
@@ -307,6 +309,7 @@ class Plan:
         self.runners: list[str] = []
         self.runner = bytearray(len(self.nodes))
         self.simple = bytearray(len(self.nodes))
+        self.kind = bytearray(len(self.nodes))
         self.retry: dict[int, RetryPolicy] = {}
         self.trigger: dict[int, int] = {}
         self.limits: dict[int, tuple[tuple[str, int], ...]] = {}
@@ -317,6 +320,8 @@ class Plan:
             name = node.runner or runner_for(node, default)
             code = codes.setdefault(name, len(codes))
             self.runner[number] = code
+            if node.is_async or node.timeout is not None:
+                self.kind[number] = _kind(node)
             more = self.partial[number] or node.context or node.inputs or node.bound
             self.simple[number] = 0 if more else 2 if self.lenient[number] else 1
             flags = 0
@@ -401,8 +406,18 @@ def runner_for(node: Node, default: str | None) -> str:
     return "threads" if default in (None, "aio") else default
 
 
+_COROUTINE = 0x80  # of a code object: calling it only makes a coroutine
+
 _INSTANT = 1e-6
 """Seconds that a step takes at least, so that no node ranks as high as one that it needs."""
+
+
+def _kind(node: Node) -> int:
+    """How an attempt of a node is to be called."""
+    kind = commands.TIMED if node.timeout is not None else 0
+    if isinstance(node.call, FunctionType) and node.call.__code__.co_flags & _COROUTINE:
+        kind |= commands.PURE
+    return kind
 
 
 def _awaits(node: Node) -> bool:

@@ -17,20 +17,21 @@ Observer = Callable[[Any], None]
 again in that run; nothing else changes."""
 
 
-Work = tuple[int, int, Callable[..., Any], dict[str, Any], RetryOn, Context | None, bool]
+Work = tuple[int, int, Callable[..., Any], dict[str, Any], RetryOn, Context | None, int]
 """One attempt, as handed to a runner: a plain tuple, for one is made per attempt.
 
-    (node, token, call, arguments, retry_on, context, timed)
+    (node, token, call, arguments, retry_on, context, kind)
 
 The machine's number of the node, and the token that tells this attempt from others of it; what to call and
 with what; the ``retry_on`` of its retry policy, None without one: an error is judged where it is; the step's
-context, if it asked for one; and whether somebody wants to know when it really begins."""
+context, if it asked for one; and how it is to be
+called: TIMED and PURE of `commands`, where they hold."""
 
 
 class Runner(Protocol):
     """Makes attempts. It knows nothing of graphs, retries or limits.
 
-    For each `Work` submitted it posts BEGAN when the attempt really runs (only if it is `timed`, and
+    For each `Work` submitted it posts BEGAN when the attempt really runs (only if it is TIMED, and
     not needed where ENDED follows at once) and exactly
     one ENDED, unless it is abandoned: then the ENDED that says so, and GONE when it ends at last. It never
     raises because of what a step does.

@@ -16,7 +16,7 @@ from contextvars import copy_context
 from types import coroutine
 from typing import Any
 
-from penstock.core.commands import BEGAN, CANCELLED, ENDED, FAILED, GONE, OK, RETURNED, Reply
+from penstock.core.commands import BEGAN, CANCELLED, ENDED, FAILED, GONE, OK, PURE, RETURNED, TIMED, Reply
 from penstock.core.failures import AWAITABLES, check_awaited, failure_of
 from penstock.core.mailbox import Mailbox
 from penstock.core.ports import Work
@@ -153,24 +153,27 @@ class AioRunner:
             slice_end = began + _SLICE
             while queue:
                 work = queue.popleft()
-                node, token, call, arguments, _, _, timed = work
+                node, token, call, arguments, _, _, kind = work
                 direct = True
                 try:
-                    step: Any = own.run(call, **arguments)
-                    if not hasattr(step, "send"):
-                        step = _await(step)
+                    if kind & PURE:
+                        step: Any = call(**arguments)
+                    else:
+                        step = own.run(call, **arguments)
+                        if not hasattr(step, "send"):
+                            step = _await(step)
                     waits_for = own.run(step.send, None)
                 except StopIteration as stop:
                     value, ended = stop.value, clock()
-                    if type(value) in AWAITABLES:
-                        batch.append(_good_end(work, value, began, ended))
-                    else:
-                        batch.append((ENDED, node, token, OK, value, None, began, ended))
+                    good = (ENDED, node, token, OK, value, None, began, ended)
+                    batch.append(
+                        good if type(value) not in AWAITABLES else _good_end(work, value, began, ended)
+                    )
                 except BaseException as error:
                     ended = clock()
                     batch.append(_bad_end(work, error, began, ended))
                 else:
-                    if timed:  # what ends at once needs no alarm
+                    if kind & TIMED:  # what ends at once needs no alarm
                         batch.append((BEGAN, node, token, began))
                     self._spread(batch)
                     if not await self._finish(me, work, step, own, waits_for, began):

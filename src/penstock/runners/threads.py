@@ -9,7 +9,7 @@ from contextvars import Context as Variables
 from contextvars import copy_context
 from queue import SimpleQueue
 
-from penstock.core.commands import BEGAN, CANCELLED, ENDED, FAILED, GONE, OK, RETURNED
+from penstock.core.commands import BEGAN, CANCELLED, ENDED, FAILED, GONE, OK, RETURNED, TIMED
 from penstock.core.failures import AWAITABLES, check_awaited, failure_of
 from penstock.core.mailbox import Mailbox
 from penstock.core.ports import Work
@@ -103,14 +103,14 @@ class ThreadRunner:
             work = queue.get()
             if work is None:
                 return
-            node, token, call, arguments, retry_on, _, timed = work
+            node, token, call, arguments, retry_on, _, kind = work
             key = (node, token)
             self._running[key] = (work, me)
             if waiting.pop(key, None) is None:
                 self._running.pop(key, None)
                 continue  # given back meanwhile
             began = clock()
-            if timed:
+            if kind & TIMED:
                 post((BEGAN, node, token, began))
             try:
                 result, payload = OK, variables.copy().run(call, **arguments)

@@ -8,11 +8,11 @@ user's code, is left in `arrived` and `maps` for `decide`.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from heapq import heappush
 from typing import Any
 
-from ..commands import Command
+from ..commands import ENDED, Command, Reply
 from ..model import NOTHING
 from ..plan import ALWAYS, GATE, GROUP, JUDGED, LIMITED, STREAM, WIDE
 from ..rules import RUN
@@ -112,6 +112,55 @@ def succeeded(s: State, fact: Fact) -> None:
                 release(s, j)
             else:
                 s.value[j] = NOTHING
+
+
+def succeed_many(s: State, replies: Sequence[Reply], at: int, log: list[Fact]) -> int:
+    """Folds the good endings of plain nodes from position `at` on: as `succeeded`, with everything at hand.
+
+    For a run that is not stopping, and in which nothing was retried or is late. Gives the position of the
+    first reply that is something else.
+    """
+    plan, total, ready = s.plan, s.total, s.ready
+    token, status, value, took, waits, hold = s.token, s.status, s.value, s.took, s.waits, s.hold
+    flags, down, reads, runner_of, keeps = plan.flags, plan.down, plan.reads, plan.runner_of, plan.keeps
+    uses, free, done = s.uses, s.free, 0
+    end_at = len(replies)
+    while at < end_at:
+        reply = replies[at]
+        kind, i, number, result = reply[:4]
+        if kind != ENDED or result or reply[5] or i >= total or flags[i] & _SPECIAL:
+            break
+        if token[i] != number or status[i] != RUNNING:
+            break
+        log.append(reply)
+        status[i] = SUCCEEDED
+        value[i] = reply[4]
+        took[i] = reply[7] - reply[6]
+        free[runner_of[i]] += 1
+        done += 1
+        for step in down[i]:
+            j = i + step
+            left = waits[j] - 1
+            waits[j] = left
+            if not left:
+                if hold[j] or flags[j] & _CAREFUL:
+                    arrive(s, j)
+                else:
+                    status[j] = READY
+                    heappush(ready[runner_of[j]].heap, j)
+        for step in reads[i]:
+            j = i + step
+            left = uses[j] - 1
+            uses[j] = left
+            if not left and not keeps[j]:
+                if flags[j] & _SPECIAL:
+                    release(s, j)
+                else:
+                    value[j] = NOTHING
+        at += 1
+    s.free_total += done
+    s.open -= done
+    return at
 
 
 def _succeeded_specially(s: State, fact: Fact) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any
 from zlib import crc32
@@ -35,7 +35,7 @@ from ..model import Failure, RetryPolicy
 from ..plan import ALWAYS, GATE, LIMITED, STREAM
 from . import facts, state
 from .alarms import BLOCKED, DUE, GRACE, RATE, RUN_GRACE, TIMEOUT, stale
-from .apply import apply, succeeded
+from .apply import apply, succeed_many, succeeded
 from .dispatch import give_grace, unpark
 from .facts import Fact
 from .judge import because, verdict
@@ -43,6 +43,7 @@ from .queues import enqueue
 from .state import CANCELLING, PENDING, READY, RETRYING, RUNNING, STOPPING, WAITING, State
 
 Log = list[Fact]
+_MANY = 4  # replies worth having everything at hand for
 _BACKLOG = 2  # a stream may be ahead of its consumers by this many times their slots
 
 
@@ -52,11 +53,24 @@ def emit(s: State, log: Log, *fact: Any) -> None:
     apply(s, fact)
 
 
-def listen(s: State, replies: Iterable[Reply], now: float, log: Log, out: list[Command]) -> None:
+def listen(s: State, replies: Sequence[Reply], now: float, log: Log, out: list[Command]) -> None:
     """Turns replies into facts, in their order."""
     token, status, late, limited = s.token, s.status, s.late, s.plan.limits
-    flags, site = s.plan.flags, s.site
-    for reply in replies:
+    flags, site, total = s.plan.flags, s.site, s.total
+    at, many = 0, len(replies)
+    while at < many:
+        reply = replies[at]
+        if (
+            many - at > _MANY
+            and reply[0] == ENDED
+            and reply[1] < total
+            and not (late or s.first or s.stopping)
+        ):
+            upto = succeed_many(s, replies, at, log)
+            if upto > at:
+                at = upto
+                continue
+        at += 1
         if reply[0] != ENDED:
             _HEAR[reply[0]](s, reply, now, log, out)
             continue
@@ -97,7 +111,7 @@ def _ended_badly(s: State, reply: Reply, now: float, log: Log) -> None:
         failure = payload
     attempt = len(s.failures.get(i, ())) + 1
     if failure.attempt != attempt:
-        failure = _numbered(failure, attempt)
+        failure = failure.numbered(attempt)
     policy = s.plan.retry.get(s.plan.node[s.site[i]])
     if policy is None or not failure.retryable or attempt >= policy.max_attempts or s.stopping >= STOPPING:
         emit(s, log, facts.FAILED, i, token, failure, began, ended)
@@ -105,13 +119,6 @@ def _ended_badly(s: State, reply: Reply, now: float, log: Log) -> None:
     due = now + _delay(s, i, policy, attempt, failure)
     emit(s, log, facts.RETRYING, i, token, failure, due, began, ended)
     heappush(s.alarms, (due, DUE, i, 0))
-
-
-def _numbered(failure: Failure, attempt: int) -> Failure:
-    return Failure(
-        failure.kind, failure.type, failure.text, failure.trace, failure.retryable, attempt,
-        failure.retry_after, failure.abandoned,
-    )  # fmt: skip
 
 
 def _delay(s: State, i: int, policy: RetryPolicy, attempt: int, failure: Failure) -> float:

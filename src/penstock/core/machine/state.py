@@ -54,18 +54,9 @@ class Fan:
     """One opening of a map: the rows made for one source value."""
 
     __slots__ = (
-        "broken",
-        "elements",
-        "listed",
-        "low",
-        "outer",
-        "path",
-        "queues",
-        "rows",
-        "scope",
-        "sealed",
+        "broken", "elements", "listed", "low", "outer", "path", "queues", "rows", "scope", "sealed",
         "top",
-    )
+    )  # fmt: skip
 
     def __init__(self, scope: int, outer: int, path: tuple[int, ...], top: Fan | None, runners: int) -> None:
         self.scope = scope
