@@ -165,10 +165,10 @@ class AioRunner:
                     waits_for = own.run(step.send, None)
                 except StopIteration as stop:
                     value, ended = stop.value, clock()
-                    good = (ENDED, node, token, OK, value, None, began, ended)
-                    batch.append(
-                        good if type(value) not in AWAITABLES else _good_end(work, value, began, ended)
-                    )
+                    if type(value) in AWAITABLES:
+                        batch.append(_good_end(work, value, began, ended))
+                    else:
+                        batch.append((ENDED, node, token, OK, value, None, began, ended))
                 except BaseException as error:
                     ended = clock()
                     batch.append(_bad_end(work, error, began, ended))
@@ -199,10 +199,8 @@ class AioRunner:
                 began = ended
             self._working = False
             self._wave = 1
-            if self._closing or len(self._idle) >= _IDLE:
+            if self._closing or len(self._idle) >= _IDLE or not await self._rest(me):
                 self._tasks.discard(me)
-                return
-            if not await self._rest(me):
                 return
 
     async def _rest(self, me: asyncio.Task[None]) -> bool:
