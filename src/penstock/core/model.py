@@ -175,7 +175,7 @@ class RetryPolicy(Record):
         types = self.retry_on
         if isinstance(types, type):
             types = (types,)
-            self.settle("retry_on", types)
+            self._settle("retry_on", types)
         if isinstance(types, tuple):
             for type_ in types:
                 if not (isinstance(type_, type) and issubclass(type_, BaseException)):
@@ -252,7 +252,7 @@ class Limit(Record):
                 raise ValueError(
                     f"Limit {self.name!r}: a rate is an int of 1 or more starts per more than 0 s"
                 )
-            self.settle("rate", rate)
+            self._settle("rate", rate)
 
     def take(self, weight: int) -> LimitUse:
         """This limit, held `weight` times by each attempt."""
@@ -406,4 +406,4 @@ class RunOptions(Record):
             raise ValueError(f"RunOptions: max_concurrency must be at least 1, not {self.max_concurrency!r}")
         if not self.grace >= 0:
             raise ValueError(f"RunOptions: grace must be 0 s or more, not {self.grace!r}")
-        self.settle("observers", tuple(self.observers))
+        self._settle("observers", tuple(self.observers))

@@ -66,9 +66,9 @@ class Record(metaclass=RecordType):
         self.__post_init__()
 
     def __post_init__(self) -> None:
-        """Checks the fields; `settle` may replace one by its normal form."""
+        """Checks the fields; `_settle` may replace one by its normal form."""
 
-    def settle(self, name: str, value: Any) -> None:
+    def _settle(self, name: str, value: Any) -> None:
         """Replaces a field, in `__post_init__` only."""
         object.__setattr__(self, name, value)
 
