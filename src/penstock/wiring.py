@@ -199,7 +199,7 @@ def drawing(graph: Graph, form: str = "text", *, rough: bool = False) -> str:
 
 
 def progress(graph: Graph, stream: TextIO | None, *, live: bool | None = None) -> Any:
-    """A `penstock.observers.progress.Progress` of a run of this graph: its observer, its counts, its summary."""
+    """A `penstock.observers.progress.Progress` of a run of this graph: its observer, counts and summary."""
     from penstock.observers.progress import Progress
 
     return Progress(graph, stream, live=live)

@@ -364,11 +364,13 @@ class Engine:
         if of.is_async or of.timeout is not None or of.runner == "threads":
             self._carry_out([command])
             return []
-        if plan.simple[node] == 1 and i < state.total and of.retry is None:
+        if plan.simple[node] == 1 and i < state.total:
             arguments = {}
             for param, step in plan.wires[node]:
                 arguments[param] = state.value[i + step]
-            reply = make(i, token, of.call, arguments, None, now)
+            retry = of.retry
+            retry_on = None if retry is None else retry.retry_on
+            reply = make(i, token, of.call, arguments, retry_on, now)
         else:
             try:
                 _, _, call, arguments, retry_on, *_ = self._work(i, token, node)

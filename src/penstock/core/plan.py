@@ -126,7 +126,7 @@ class Plan:
     """
 
     __slots__ = (
-        "_needs", "_paths", "casts", "down", "elements", "flags", "graph", "has_streams", "index",
+        "_needs", "paths", "casts", "down", "elements", "flags", "graph", "has_streams", "index",
         "inner", "judges", "keeps", "kind", "lenient", "level", "levels", "limits", "needs_loop",
         "node", "nodes", "opens", "outer", "outputs", "partial", "place", "reads", "retries_timeout",
         "retry", "roots", "runner", "runner_of", "runners", "simple", "trigger", "unbounded", "up",
@@ -152,7 +152,7 @@ class Plan:
         self.index: dict[str, int] = {node.id: new for new, node in enumerate(self.nodes)}
         parents = [tuple([number[parent] for parent in graph.parents[old]]) for old in order]
         scope_of = [graph.scope_of[old] for old in order]
-        self._paths: list[NodePath] | None = None
+        self.paths: list[NodePath] | None = None
         self._needs: dict[int, tuple[SiteNeed, ...]] = {}
         self._make_rows(scope_of, number)
         self._make_edges(parents, scope_of)
@@ -356,11 +356,10 @@ class Plan:
         if len(self.levels) > 1:
             self.runner_of = bytearray(self.runner[node] for node in self.node)
 
-    def path(self, node: int) -> NodePath:
-        """The path of a node itself; kept, for every event of it names it."""
-        if self._paths is None:
-            self._paths = [NodePath(of.id) for of in self.nodes]
-        return self._paths[node]
+    def make_paths(self) -> list[NodePath]:
+        """The paths of the nodes themselves: made for the first event, kept for all."""
+        self.paths = [NodePath(of.id) for of in self.nodes]
+        return self.paths
 
     def site_of_node(self, node: int) -> int:
         """The site at which the node itself stands, not a group of it."""

@@ -178,7 +178,7 @@ class State:
     def path(self, number: int) -> NodePath:
         """The public name of a number."""
         if number < self.total:
-            return self.plan.path(number)
+            return (self.plan.paths or self.plan.make_paths())[number]
         node = self.plan.nodes[self.plan.node[self.site[number]]].id
         fan = self.fans[number - self.total]
         return NodePath(node, (*fan.path, self.element[number - self.total]))
