@@ -126,9 +126,9 @@ class Plan:
     """
 
     __slots__ = (
-        "_needs", "paths", "casts", "down", "elements", "flags", "graph", "has_streams", "index",
+        "_needs", "casts", "down", "elements", "flags", "graph", "has_streams", "index",
         "inner", "judges", "keeps", "kind", "lenient", "level", "levels", "limits", "needs_loop",
-        "node", "nodes", "opens", "outer", "outputs", "partial", "place", "reads", "retries_timeout",
+        "node", "nodes", "opens", "outer", "outputs", "partial", "paths", "place", "reads", "retries_timeout",
         "retry", "roots", "runner", "runner_of", "runners", "simple", "trigger", "unbounded", "up",
         "uses", "waits", "wires",
     )  # fmt: skip
