@@ -48,6 +48,9 @@ def wall_anchored_clock() -> Callable[[], float]:
     return lambda: offset + monotonic()
 
 
+LONGEST = 3600.0
+"""Seconds of one wait: a timeout may be infinite, a lock's may not."""
+
 Make = Callable[[int, int, Callable[..., Any], dict[str, Any], RetryOn, float], Reply]
 """Makes an attempt (node, token, call, arguments, retry_on, now) in this thread and gives its ending."""
 
@@ -70,6 +73,7 @@ class Engine:
         mailbox: Where replies are posted.
         warnings: What observers raised, and the like.
         abandoned: Names of what could not be stopped.
+        longest_wait: Seconds after which a sleeping shell looks around, whatever it was told.
     """
 
     def __init__(
@@ -98,6 +102,7 @@ class Engine:
         )
         self.warnings: list[str] = []
         self.abandoned: list[str] = []
+        self.longest_wait = LONGEST
         self._runners = [runners[name] for name in plan.runners]
         self._inputs = inputs
         self._binder = Binder(self.machine.state, inputs)

@@ -9,6 +9,10 @@ from typing import Any
 
 from .engine import Engine
 
+_LOOK_AROUND = 0.5
+"""Seconds: a signal that comes in the instant before a thread goes to sleep is noted, and not seen before it
+wakes. So it does not sleep longer than this."""
+
 
 @contextmanager
 def interrupts(engine: Engine, busy: Callable[[], bool]) -> Iterator[None]:
@@ -27,6 +31,7 @@ def interrupts(engine: Engine, busy: Callable[[], bool]) -> Iterator[None]:
         yield
         return
     seen = 0
+    engine.longest_wait = _LOOK_AROUND
 
     def handle(number: int, frame: Any) -> None:
         nonlocal seen

@@ -72,7 +72,7 @@ class RunResult:
         run_id: str,
         status: RunStatus,
         nodes: Mapping[str, NodeResult],
-        outputs: Callable[[], Mapping[str, Any]],
+        outputs: Callable[[], Mapping[str, Any]] | Mapping[str, Any],
         *,
         duration: float = 0.0,
         tolerated: tuple[str, ...] = (),

@@ -7,14 +7,11 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from .commands import Reply
-from .engine import Engine
+from .engine import LONGEST, Engine
 from .errors import InternalError
 
 Pump = Callable[[], list[Reply]]
 """Makes what is to be made in the engine's own thread, for a slice of time, and gives the endings."""
-
-_LONGEST = 3600.0
-"""Seconds of one wait: a timeout may be infinite, a lock's may not."""
 
 
 def run_here(engine: Engine, pump: Pump) -> None:
@@ -37,7 +34,7 @@ def run_here(engine: Engine, pump: Pump) -> None:
                 if wait is None and engine.idle:
                     raise InternalError(_stuck(engine))
                 try:
-                    bell.get(timeout=wait if wait is None else min(wait, _LONGEST))
+                    bell.get(timeout=engine.longest_wait if wait is None else min(wait, engine.longest_wait))
                 except Empty:
                     pass
             mailbox.sleeping = False
@@ -100,6 +97,7 @@ class _LoopShell:
         self._mailbox = engine.mailbox
         self._state = engine.machine.state
         self._pump = pump
+        self._nudged = engine.longest_wait < LONGEST
         self._batch: list[Reply] = []
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -119,7 +117,7 @@ class _LoopShell:
             self._engine.turn(batch)
             if self._pump is not None:
                 self._batch = [] if state.finished is not None else self._pump()
-            if state.alarms or state.free_total >= state.slots_total:
+            if state.alarms or self._nudged or state.free_total >= state.slots_total:
                 self._set_timer()
         except BaseException as error:
             if not self.done.done():
@@ -151,8 +149,10 @@ class _LoopShell:
         if wait is None:
             if self._state.finished is None and self._engine.idle and not self._mailbox.replies:
                 raise InternalError(_stuck(self._engine))
-            return
-        when = self._loop.time() + min(wait, _LONGEST)
+            if self._engine.longest_wait >= LONGEST:
+                return
+            wait = self._engine.longest_wait
+        when = self._loop.time() + min(wait, self._engine.longest_wait)
         if self._timer is not None and not self._timer.cancelled():
             if self._loop.time() < self._timer.when() <= when:
                 return

@@ -1,0 +1,1 @@
+"""Who is told of a run: a tally of its events, and what people see of it, meanwhile and at its end."""

@@ -1,0 +1,229 @@
+"""A run as plain lines with the time in front: for pipes, files and terminals without rich.
+
+A step has a line for its start, its end and each retry; a mapped step a running count once a second. Makes
+text only; it must never write, for it is called in the engine's thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from penstock.core import events
+from penstock.core.model import Failure, NodeStatus
+
+from .page import clean, cut, duration, fill, many, width
+from .tally import KEPT_FAILURES, Row, Tally
+
+MOST = 500
+"""Lines in one go; of more than that only what went wrong is shown."""
+
+NAMES = 32
+"""Cells for the names of the steps, at most."""
+
+_Said = tuple[float, str, str, bool]
+
+
+class Lines:
+    """An observer that puts a run into lines.
+
+    Args:
+        tally: Folds the same events; it is called first.
+        clock: Turns the run's time into a time of day; replaced in tests.
+        pause: Seconds between two counts of one mapped step.
+    """
+
+    def __init__(
+        self,
+        tally: Tally,
+        *,
+        clock: Callable[[float], time.struct_time] = time.localtime,
+        pause: float = 1.0,
+    ) -> None:
+        self.tally = tally
+        self._clock = clock
+        self._pause = pause
+        self._said: deque[_Said] = deque()
+        self._counted: dict[str, float] = {}
+        self._closed: set[str] = set()
+        self._names = min(NAMES, max(map(width, tally.rows), default=0))
+        self._tells: dict[type[Any], Callable[[Any], None]] = {
+            events.RunStarted: self._run_started,
+            events.NodeStarted: self._started,
+            events.NodeExpanded: self._expanded,
+            events.NodeSucceeded: self._ended,
+            events.NodeFailed: self._failed,
+            events.NodeRetrying: self._retrying,
+            events.NodeSkipped: self._skipped,
+            events.NodeCancelled: self._ended,
+            events.NodeWaiting: self._waiting,
+            events.Logged: self._logged,
+            events.CancelAsked: self._cancel_asked,
+            events.RunFinished: self._run_finished,
+        }
+        self._now = 0.0
+
+    def __call__(self, event: Any) -> None:
+        self.tally(event)
+        tell = self._tells.get(event.__class__)
+        if tell is not None:
+            tell(event)
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is anything to show."""
+        return bool(self._said)
+
+    def drain(self) -> list[str]:
+        """The lines since the last look."""
+        said: list[_Said] = []
+        while self._said:
+            said.append(self._said.popleft())
+        if len(said) > MOST:
+            told = [one for one in said if one[3]][:MOST]
+            rest = len(said) - len(told)
+            said = [
+                *told,
+                (said[-1][0], "", f"and {many(rest, 'more event')} of which none went wrong", False),
+            ]
+        return [self._line(at, name, text) for at, name, text, _ in said]
+
+    def _line(self, at: float, name: str, text: str) -> str:
+        when = time.strftime("%H:%M:%S", self._clock(at))
+        if not name:
+            return f"{when}  {text}"
+        return f"{when}  {fill(cut(name, self._names), self._names)}  {text}"
+
+    def _say(self, at: float, name: str, text: str, loud: bool = False) -> None:
+        self._now = at
+        self._said.append((at, name, text, loud))
+
+    def _run_started(self, event: events.RunStarted) -> None:
+        self._names = min(NAMES, max(map(width, self.tally.rows), default=0))
+        self._say(event.at, "", f"run {event.run_id} of {event.flow}: {many(len(event.shape), 'step')}", True)
+
+    def _started(self, event: events.NodeStarted) -> None:
+        row = self.tally.rows[event.path.node]
+        if row.fan is None:
+            self._say(
+                event.at, row.id, "started" if row.attempts == 1 else f"started, attempt {row.attempts}"
+            )
+        elif row.attempts == 1:
+            self._counted[row.id] = event.at
+            self._say(event.at, row.id, f"started, {_items(row)}")
+
+    def _expanded(self, event: events.NodeExpanded) -> None:
+        """A map that opens empty has no event of its own to end with."""
+        fan = self.tally.rows[event.path.node].fan
+        if not event.size:
+            for row in self.tally.rows.values():
+                if row.fan is fan and row.finished:
+                    self._close(row, fan.source.ended or self._now if fan is not None else self._now)
+
+    def _ended(self, event: events.NodeSucceeded | events.NodeCancelled) -> None:
+        row = self.tally.rows[event.path.node]
+        if row.fan is not None:
+            self._count(row, event.ended)
+        elif isinstance(event, events.NodeCancelled):
+            left = f"; {event.abandoned} goes on by itself" if event.abandoned else ""
+            self._say(event.ended, row.id, f"cancelled{left}", True)
+        else:
+            how = "" if event.source == "run" else f" ({event.source})"
+            took = event.ended - (row.began if row.began is not None else event.began)
+            self._say(event.ended, row.id, f"succeeded in {duration(took)}{how}")
+
+    def _failed(self, event: events.NodeFailed) -> None:
+        row = self.tally.rows[event.path.node]
+        if row.fan is None:
+            took = duration(event.ended - (row.began if row.began is not None else event.began))
+            self._say(event.ended, row.id, f"failed after {took}: {first(event.failure)}", True)
+            return
+        if row.failed <= KEPT_FAILURES:
+            more = "; further failures are only counted" if row.failed == KEPT_FAILURES else ""
+            self._say(event.ended, row.id, f"{event.path} failed: {first(event.failure)}{more}", True)
+        self._count(row, event.ended)
+
+    def _retrying(self, event: events.NodeRetrying) -> None:
+        row = self.tally.rows[event.path.node]
+        if row.fan is not None:
+            self._count(row, event.ended)
+            return
+        failure, wait = event.failure, max(0.0, event.due - event.ended)
+        text = f"attempt {failure.attempt} failed: {first(failure)}; the next in {duration(wait)}"
+        self._say(event.ended, row.id, text, True)
+
+    def _skipped(self, event: events.NodeSkipped) -> None:
+        row = self.tally.rows[event.path.node]
+        if row.whole is NodeStatus.SKIPPED or row.fan is None:
+            self._say(self._now, row.id, f"skipped: {why(event)}")
+        else:
+            self._count(row, self._now)
+
+    def _waiting(self, event: events.NodeWaiting) -> None:
+        self._say(event.at, event.path.node, f"{event.path} waits for an answer", True)
+
+    def _logged(self, event: events.Logged) -> None:
+        fields = "".join(f" {key}={value!r}" for key, value in event.fields.items())
+        items = event.path.items
+        whose = f"[{','.join(map(str, items))}] " if items else ""
+        self._say(self._now, event.path.node, cut(clean(f"{whose}{event.message}{fields}"), 500))
+
+    def _cancel_asked(self, event: events.CancelAsked) -> None:
+        reason = f" ({clean(event.reason)})" if event.reason not in ("", "interrupted") else ""
+        self._say(event.at, "", f"cancelling{reason}: waiting for what runs; once more ends it at once", True)
+
+    def _run_finished(self, event: events.RunFinished) -> None:
+        for row in self.tally.rows.values():
+            if row.fan is not None and row.done:
+                self._close(row, event.at)
+        took = event.at - (self.tally.began if self.tally.began is not None else event.at)
+        self._say(event.at, "", f"run {self.tally.run_id} {event.status.value} in {duration(took)}", True)
+
+    def _count(self, row: Row, at: float) -> None:
+        self._now = at
+        if row.finished:
+            self._close(row, at)
+        elif at - self._counted.setdefault(row.id, at) >= self._pause:
+            self._counted[row.id] = at
+            self._say(at, row.id, counted(row))
+
+    def _close(self, row: Row, at: float) -> None:
+        if row.id not in self._closed:
+            self._closed.add(row.id)
+            took = f" in {duration(at - row.began)}" if row.began is not None else ""
+            self._say(at, row.id, f"ended{took}: {counted(row)}")
+
+
+def first(failure: Failure) -> str:
+    """Type and first line of a failure's text, in one line of at most 200 cells."""
+    text = next((line for line in str(failure).splitlines() if line.strip()), failure.type)
+    return cut(clean(text.strip()), 200)
+
+
+def why(skip: events.NodeSkipped) -> str:
+    """The reason of a skip in a few words."""
+    because = skip.because
+    if skip.cause.value == "condition":
+        return "its condition said no" if because == skip.path else f"the condition of {because} said no"
+    if skip.cause.value == "upstream":
+        return f"{because} failed"
+    return f"the run stopped: {because} failed" if because is not None else "the run was cancelled"
+
+
+def counted(row: Row) -> str:
+    """``1,204 of 5,000 items, 5 failed, 2 skipped``; of a map that is over ``5,000 items, 5 failed``."""
+    total = row.total
+    if row.finished or total is None:
+        text = many(row.done, "item")
+    else:
+        text = f"{row.done:,} of {many(total, 'item')}"
+    for count, word in ((row.failed, "failed"), (row.skipped, "skipped"), (row.cancelled, "cancelled")):
+        if count:
+            text += f", {count:,} {word}"
+    return text
+
+
+def _items(row: Row) -> str:
+    return many(row.total, "item") if row.total is not None else "its items as they come"
