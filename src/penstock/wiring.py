@@ -103,7 +103,7 @@ class Prepared:
         engine, inline = self.engine, self.inline
         inline.open(engine.mailbox, engine.clock)
         main = threading.current_thread() is threading.main_thread()
-        with interrupts(engine, lambda: inline.busy) if main else nullcontext():
+        with interrupts(engine, lambda: inline.busy or engine.busy) if main else nullcontext():
             if self.engine.plan.needs_loop or "aio" in self.runners:
                 _run_loop(self._on_loop())
             else:

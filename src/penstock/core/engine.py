@@ -30,7 +30,7 @@ from .commands import (
 )
 from .context import Context
 from .errors import InternalError
-from .failures import RetryOn, failure_of
+from .failures import RetryOn, failure_of, text_of
 from .machine import Machine
 from .machine import facts as facts_of
 from .machine.facts import to_event
@@ -73,6 +73,7 @@ class Engine:
         mailbox: Where replies are posted.
         warnings: What observers raised, and the like.
         abandoned: Names of what could not be stopped.
+        busy: A condition runs in this very thread: an interrupt may be raised in it.
         longest_wait: Seconds after which a sleeping shell looks around, whatever it was told.
     """
 
@@ -103,6 +104,7 @@ class Engine:
         self.warnings: list[str] = []
         self.abandoned: list[str] = []
         self.longest_wait = LONGEST
+        self.busy = False
         self._runners = [runners[name] for name in plan.runners]
         self._inputs = inputs
         self._binder = Binder(self.machine.state, inputs)
@@ -267,15 +269,22 @@ class Engine:
         assert isinstance(condition, Condition)
         try:
             arguments = self._binder.question(i, condition, outcomes=what == commands.TRIGGER)
+            self.busy = True
             answer = condition.call(**arguments)
+            self.busy = False
             if condition.is_async or hasattr(answer, "__await__"):
                 if self._ask_later is None:
                     getattr(answer, "close", bool)()
                     raise TypeError("an async condition needs a run on an event loop; use arun()")
                 self._ask_later(self._await_answer(i, what, answer))
                 return None
+        except KeyboardInterrupt:
+            self.cancel("interrupted")
+            return None
         except BaseException as error:
             return (DECIDED, i, what, failure_of(error, kind="condition"))
+        finally:
+            self.busy = False
         return (DECIDED, i, what, self._as_bool(answer, node.id, what))
 
     async def _await_answer(self, i: int, what: int, answer: Any) -> None:
@@ -324,7 +333,7 @@ class Engine:
         self._observers = tuple(each for each in self._observers if each is not observer)
         name = getattr(observer, "__qualname__", type(observer).__qualname__)
         self.warnings.append(
-            f"observer {name} raised {type(error).__name__}: {error}; it is told nothing more"
+            f"observer {name} raised {type(error).__name__}: {text_of(error)}; it is told nothing more"
         )
 
     def _carry_out(self, todo: list[Command]) -> None:
@@ -412,6 +421,11 @@ class Engine:
             runner.abandon(i, token)
         elif kind == GO_ON:
             raise InternalError("streams have no runner yet")
+
+    @property
+    def unsaid(self) -> bool:
+        """Somebody has said something that the observers have not been told yet."""
+        return bool(self._said)
 
     @property
     def idle(self) -> bool:

@@ -32,7 +32,7 @@ def failure_of(
     return Failure(
         kind,
         type(error).__qualname__,
-        _text(error),
+        text_of(error),
         _trace(error),
         delay is not None or _retryable(error, retry_on),
         retry_after=delay,
@@ -67,7 +67,8 @@ def _retryable(error: BaseException, retry_on: RetryOn) -> bool:
         return False
 
 
-def _text(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
+    """The text of an exception; never raises, whatever the exception does."""
     try:
         text = str(error)
     except BaseException as worse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from queue import SimpleQueue
 from threading import Event as Flag
@@ -11,6 +12,7 @@ from .engine import Engine
 from .result import RunResult
 
 _END = object()
+_PIECE = 0.5  # seconds
 
 
 class Handle:
@@ -56,12 +58,22 @@ class Handle:
         Raises:
             TimeoutError: It has not ended by then; it goes on.
         """
-        if not self._done.wait(timeout):
+        if not self._wait(timeout):
             raise TimeoutError(f"run {self.run_id} has not ended after {timeout:g} s; it goes on")
         if self._error is not None:
             raise self._error
         assert self._result is not None
         return self._result
+
+    def _wait(self, timeout: float | None) -> bool:
+        """Waits in short pieces: a signal for this thread is only seen between two of them."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while not self._done.is_set():
+            piece = _PIECE if until is None else min(_PIECE, until - time.monotonic())
+            if piece <= 0:
+                return False
+            self._done.wait(piece)
+        return True
 
     def finish(self, result: RunResult | None, error: BaseException | None) -> None:
         """Called by whoever ran the engine."""

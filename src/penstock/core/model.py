@@ -192,6 +192,17 @@ class RetryPolicy(Record):
         except BaseException:
             return False
 
+    def spread(self) -> RetryPolicy:
+        """The same policy with full jitter."""
+        return RetryPolicy(
+            self.max_attempts,
+            self.initial_delay,
+            self.max_delay,
+            self.exponential_base,
+            self.retry_on,
+            "full",
+        )
+
     def get_delay(self, attempt: int) -> float:
         """Seconds to wait after failed attempt number `attempt` (from 1), without jitter."""
         try:

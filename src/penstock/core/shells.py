@@ -29,7 +29,7 @@ def run_here(engine: Engine, pump: Pump) -> None:
             if batch or mailbox.replies or state.finished is not None:
                 continue
             mailbox.sleeping = True
-            if not mailbox.replies:
+            if not (mailbox.replies or engine.unsaid):
                 wait = engine.next_alarm()
                 if wait is None and engine.idle:
                     raise InternalError(_stuck(engine))
@@ -131,7 +131,7 @@ class _LoopShell:
             self._loop.call_soon(self.turn)
         else:
             mailbox.sleeping = True
-            if mailbox.replies:  # looked at after the bell is set, or one could come in between
+            if mailbox.replies or self._engine.unsaid:
                 mailbox.ring()
 
     def close(self) -> None:

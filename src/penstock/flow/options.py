@@ -84,7 +84,7 @@ def _no_such_option(label: str, name: str, facts: Facts) -> GraphError:
 
 def _retry(label: str, value: Any) -> RetryPolicy:
     if isinstance(value, RetryPolicy):
-        return value
+        return value if value.jitter is not None else value.spread()
     if type(value) is int:
         raise GraphError(
             f"{label}: retry takes a RetryPolicy, not {value}; say retry=RetryPolicy(max_attempts={value})"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from contextvars import Context as Variables
 from contextvars import copy_context
 from types import coroutine
@@ -241,6 +242,11 @@ class AioRunner:
             while True:
                 try:
                     sent = yield waits_for
+                except GeneratorExit:  # the loop is gone, and with it whoever could be told
+                    self._suspended.pop(key, None)
+                    with suppress(BaseException):
+                        step.close()
+                    raise
                 except BaseException as raised:
                     waits_for = run(throw, raised)
                 else:
@@ -248,6 +254,8 @@ class AioRunner:
         except StopIteration as stop:
             reply = _good_end(work, stop.value, began, self._clock())
         except BaseException as error:
+            if key not in self._suspended and isinstance(error, GeneratorExit):
+                raise
             reply = _bad_end(work, error, began, self._clock())
         while task.cancelling():
             task.uncancel()

@@ -81,6 +81,9 @@ class InlineRunner:
                 if type(value) in AWAITABLES:
                     check_awaited(value)
             except BaseException as error:
+                self.busy = False
+                if isinstance(error, KeyboardInterrupt):
+                    done.append((ASKED, "interrupted"))  # the reason comes before what it brings about
                 done.append(self._bad_end(node, token, retry_on, error, began))
                 break
             ended = clock()
@@ -109,6 +112,9 @@ class InlineRunner:
             if type(value) in AWAITABLES:
                 check_awaited(value)
         except BaseException as error:
+            self.busy = False
+            if isinstance(error, KeyboardInterrupt):
+                self._mailbox.replies.append((ASKED, "interrupted"))
             return self._bad_end(node, token, retry_on, error, began)
         return (ENDED, node, token, OK, value, None, began, self._clock())
 
@@ -122,7 +128,6 @@ class InlineRunner:
         self._fresh()
         ended = self._clock()
         if isinstance(error, KeyboardInterrupt):
-            self._mailbox.replies.append((ASKED, "interrupted"))
             return (ENDED, node, token, CANCELLED, None, None, began, ended)
         failure = failure_of(error, retry_on)
         return (ENDED, node, token, FAILED, failure, None, began, ended)

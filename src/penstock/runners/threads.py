@@ -80,7 +80,8 @@ class ThreadRunner:
 
     def close(self) -> None:
         """Ends the threads and waits for them; what was abandoned is not waited for."""
-        threads = list(self._threads)
+        busy = {thread for _, thread in self._running.values()}  # only after a fault of ours
+        threads = [thread for thread in self._threads if thread not in busy]
         for _ in threads:
             self._queue.put(None)
         for thread in threads:

@@ -127,10 +127,12 @@ def succeed_many(s: State, replies: Sequence[Reply], at: int, log: list[Fact]) -
     end_at = len(replies)
     while at < end_at:
         reply = replies[at]
-        kind, i, number, result = reply[:4]
-        if kind != ENDED or result or reply[5] or i >= total or flags[i] & _SPECIAL:
+        if reply[0] != ENDED:
             break
-        if token[i] != number or status[i] != RUNNING:
+        i = reply[1]
+        if reply[3] or reply[5] or i >= total or flags[i] & _SPECIAL:
+            break
+        if token[i] != reply[2] or status[i] != RUNNING:
             break
         log.append(reply)
         status[i] = SUCCEEDED

@@ -101,6 +101,8 @@ class Machine:
                     give_grace(s, now)
             if s.lingering:
                 watch_blocked(s, now)
+            else:
+                s.blocked = False
         elif s.finished is None and s.begun is not None:
             status = (
                 RunStatus.FAILED if s.failed else RunStatus.CANCELLED if s.cancelled else RunStatus.SUCCEEDED

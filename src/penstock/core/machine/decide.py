@@ -249,6 +249,7 @@ def ring(s: State, now: float, log: Log, out: list[Command]) -> None:
         elif what == RATE:
             unpark(s, s.names[i], now)
         elif what == BLOCKED:
+            s.blocked = False
             _give_up_waiting(s, now, log)
         elif what == RUN_GRACE:
             s.grace_ends = None
@@ -260,7 +261,8 @@ def watch_blocked(s: State, now: float) -> None:
 
     They get the grace first, for most end a little after their time.
     """
-    if s.free_total == s.slots_total and not s.alarms and not s.asked and s.finished is None:
+    if s.free_total == s.slots_total and not (s.asked or s.blocked) and s.finished is None:
+        s.blocked = True
         heappush(s.alarms, (now + s.grace, BLOCKED, 0, 0))
 
 

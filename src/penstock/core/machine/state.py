@@ -104,7 +104,7 @@ class State:
     """
 
     __slots__ = (
-        "alarms", "answers", "arrived", "asked", "begun", "cancelled", "counts", "culprit", "due",
+        "alarms", "answers", "arrived", "asked", "begun", "blocked", "cancelled", "counts", "culprit", "due",
         "element", "failed", "failures", "fans", "finished", "first", "free", "free_total", "gauges",
         "grace", "grace_ends", "hold", "late", "lingering", "maps", "names", "on_failure", "open",
         "opened", "paused", "plan", "ready", "returned", "shared", "site", "skips", "slots",
@@ -172,6 +172,7 @@ class State:
         self.asked: set[int] = set()  # nodes with a question on its way
         self.late: dict[int, int] = {}  # attempts past their timeout, by number
         self.counts: dict[int, tuple[int, int]] = {}  # (token, elements) of streams in this attempt
+        self.blocked = False  # an alarm is set for those who wait for what was abandoned
         self.grace_ends: float | None = None  # when what still runs after a stop is given up
         self.sweep = False  # the run was just stopped: what runs must be told
 
@@ -258,6 +259,7 @@ class State:
             "sweep",
             "gauges",
             "grace_ends",
+            "blocked",
         }
         differ = [
             name
