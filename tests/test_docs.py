@@ -132,7 +132,8 @@ class Player:
                 self.console(block)
 
     def run(self, block: Block) -> str:
-        code = compile("\n" * (block.line - 1) + block.text, self.name, "exec", dont_inherit=True)
+        text = block.text.replace('if __name__ == "__main__":', "if True:")  # what a page guards is run too
+        code = compile("\n" * (block.line - 1) + text, self.name, "exec", dont_inherit=True)
         printed = io.StringIO()
         with redirect_stdout(printed):
             exec(code, self.module.__dict__)

@@ -19,6 +19,9 @@ ENOUGH_STATEMENTS = 6
 LABEL = "<atlas>"
 
 _RULE = Lock()  # around the look whether the filter is there, and its making
+# CPython 3.11 counts the depth of the tree that it makes in one place for all threads (gh-106905), and fails
+# if two are made at a time. Parsing holds the interpreter's lock anyway, so this one costs nothing.
+_PARSER = Lock()
 
 _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -99,7 +102,8 @@ def syntax_tree(data: bytes, path: str) -> ast.Module:
         if not any(getattr(rule[3], "pattern", None) == LABEL for rule in warnings.filters):
             warnings.filterwarnings("ignore", module=LABEL)
     try:
-        return ast.parse(data, filename=LABEL)
+        with _PARSER:
+            return ast.parse(data, filename=LABEL)
     except SyntaxError as error:
         # so that the reason names the file; a bad encoding is reported on "line 0"
         error.filename, error.lineno = path, error.lineno or None

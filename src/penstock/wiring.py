@@ -103,7 +103,7 @@ class Prepared:
         engine, inline = self.engine, self.inline
         inline.open(engine.mailbox, engine.clock)
         main = threading.current_thread() is threading.main_thread()
-        with interrupts(engine, lambda: inline.busy or engine.busy) if main else nullcontext():
+        with interrupts(engine, self._busy, self._blocked) if main else nullcontext():
             if self.engine.plan.needs_loop or "aio" in self.runners:
                 _run_loop(self._on_loop())
             else:
@@ -111,6 +111,14 @@ class Prepared:
                     engine.use_lone_runner(inline.make)
                 run_here(engine, inline.pump)
         return self.result()
+
+    def _busy(self) -> bool:
+        """Whether plain code of the user runs in the engine's thread, where an interrupt may be raised."""
+        return bool(self.inline.busy) or self.engine.busy
+
+    def _blocked(self) -> bool:
+        """Whether an async step holds the event loop; if it lets go of it soon, it is cancelled in order."""
+        return getattr(self.runners.get("aio"), "busy", False)
 
     async def arun(self) -> RunResult:
         """Runs to the end on the running loop."""

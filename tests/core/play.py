@@ -18,7 +18,7 @@ from typing import Any
 from penstock.core import commands as c
 from penstock.core import events
 from penstock.core.graph import Graph
-from penstock.core.invariants import check
+from penstock.core.invariants import check, differences
 from penstock.core.machine import Machine
 from penstock.core.machine.facts import SOURCES
 from penstock.core.machine.state import STATUSES
@@ -221,7 +221,7 @@ class Play:
         if self._shadow is not None:
             for event in new:
                 self._shadow.apply(event)
-            assert self.machine.state.same(self._shadow.state) == []
+            assert differences(self.machine.state, self._shadow.state) == []
             assert check(self.machine.state) == []
         self.commands = [self._text(command) for command in commands]
         return self.commands

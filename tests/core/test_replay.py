@@ -9,7 +9,7 @@ import pytest
 from penstock.core import commands as c
 from penstock.core import events
 from penstock.core.binding import Binder
-from penstock.core.invariants import check
+from penstock.core.invariants import check, differences
 from penstock.core.machine import Machine
 from tests.model.drive import Drive, committed
 from tests.model.generate import random_spec
@@ -43,7 +43,7 @@ def test_every_prefix_of_turns_gives_the_live_state(first):
         different: list[str] = []
 
         def watch(live: Machine) -> None:
-            different.extend(live.state.same(replayed(drive, len(drive.events)).state))  # noqa: B023
+            different.extend(differences(live.state, replayed(drive, len(drive.events)).state))  # noqa: B023
 
         drive = Drive(spec, Random(seed), watch=watch)
         drive.play()

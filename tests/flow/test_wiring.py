@@ -416,7 +416,7 @@ def test_bind_makes_a_template_with_the_options_of_the_step(flow):
     assert us(3) == "us3"
     assert both() == "us4"
     assert (node(flow, "us").bound, node(flow, "us").keep) == ({"region": "us"}, False)
-    assert node(flow, "us").retry == RetryPolicy(max_attempts=2)
+    assert node(flow, "us").retry == RetryPolicy(max_attempts=2, jitter="full")
     assert need(flow, "us").node == "a"
     assert node(flow, "four").needs == ()
     with pytest.raises(GraphError, match="template: 'y' is not a parameter of load"):
@@ -450,7 +450,7 @@ def test_options_reach_the_node(flow):
         trigger="always",
     )
     a = node(flow, "a")
-    assert (a.retry, a.timeout) == (RetryPolicy(max_attempts=4), Timeout(1.5))
+    assert (a.retry, a.timeout) == (RetryPolicy(max_attempts=4, jitter="full"), Timeout(1.5))
     assert a.limits == (LimitUse(api, 1), LimitUse(Limit("gpu", capacity=2), 2))
     assert (a.optional, a.runner, a.keep, a.trigger) == (True, "threads", True, "always")
 

@@ -15,7 +15,7 @@ from penstock.core import commands as c
 from penstock.core import events
 from penstock.core.binding import Binder
 from penstock.core.graph import Graph
-from penstock.core.invariants import check
+from penstock.core.invariants import check, differences
 from penstock.core.machine import Machine
 from penstock.core.model import (
     NOTHING,
@@ -165,7 +165,7 @@ class Drive:
             for event in new:
                 self.shadow.apply(event)
             self.problems += [
-                f"replay differs in {part}" for part in self.machine.state.same(self.shadow.state)
+                f"replay differs in {part}" for part in differences(self.machine.state, self.shadow.state)
             ]
         if self.watch is not None:
             self.watch(self.machine)

@@ -363,7 +363,7 @@ class Engine:
                 continue
             try:
                 submit[runner[node]](self._work(i, token, node))
-            except Exception as error:
+            except BaseException as error:
                 self.mailbox.post(self._no_arguments(i, token, error))
 
     def _alone(self, command: Command, make: Make, now: float) -> list[Reply]:
@@ -388,7 +388,7 @@ class Engine:
         else:
             try:
                 _, _, call, arguments, retry_on, *_ = self._work(i, token, node)
-            except Exception as error:
+            except BaseException as error:
                 return [self._no_arguments(i, token, error)]
             reply = make(i, token, call, arguments, retry_on, now)
         if self.mailbox.replies:  # something came meanwhile, and came first
@@ -408,7 +408,7 @@ class Engine:
         retry_on = of.retry.retry_on if of.retry is not None else None
         return (i, token, of.call, arguments, retry_on, context, self.plan.kind[node])
 
-    def _no_arguments(self, i: int, token: int, error: Exception) -> Reply:
+    def _no_arguments(self, i: int, token: int, error: BaseException) -> Reply:
         now = self.clock()
         return (ENDED, i, token, FAILED, failure_of(error), None, now, now)
 

@@ -36,6 +36,9 @@ class CycleError(GraphError):
         self.cycle = tuple(cycle)
         super().__init__(f"these steps wait for each other: {' -> '.join(self.cycle)}")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.cycle,)
+
 
 class InputError(PenstockError, ValueError):
     """What was given to one run does not fit the graph; nothing was started."""
@@ -73,6 +76,9 @@ class RetryAfter(Exception):
             raise ValueError(f"RetryAfter: seconds must be 0 or more, not {seconds!r}")
         super().__init__(message or f"retry after {seconds} s")
         self.seconds = float(seconds)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.seconds, str(self))
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

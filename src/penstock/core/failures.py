@@ -28,15 +28,13 @@ def failure_of(
         retry_on: Of the retry policy; None says that there is none.
         kind: What failed.
     """
-    delay = _seconds(error) if isinstance(error, RetryAfter) else None
-    return Failure(
-        kind,
-        type(error).__qualname__,
-        text_of(error),
-        _trace(error),
-        delay is not None or _retryable(error, retry_on),
-        retry_after=delay,
-    )
+    try:
+        delay = _seconds(error) if isinstance(error, RetryAfter) else None
+        name = str(type(error).__qualname__)
+        retryable = delay is not None or _retryable(error, retry_on)
+        return Failure(kind, name, text_of(error), _trace(error), retryable, retry_after=delay)
+    except BaseException:  # a class made to hide: all that is sure is that it was raised
+        return Failure(kind, "Exception", "<nothing of it can be had>", retryable=False)
 
 
 def check_awaited(value: Any) -> None:

@@ -15,11 +15,12 @@ wakes. So it does not sleep longer than this."""
 
 
 @contextmanager
-def interrupts(engine: Engine, busy: Callable[[], bool]) -> Iterator[None]:
+def interrupts(engine: Engine, busy: Callable[[], bool], blocked: Callable[[], bool]) -> Iterator[None]:
     """Handles SIGINT for the time of a run, if this is the main thread and nobody else handles it.
 
     The handler never raises into our own code: it posts to the mailbox. Only while user code runs in this
-    very thread (`busy`) it raises KeyboardInterrupt there, which ends that attempt.
+    very thread (`busy`) it raises KeyboardInterrupt there, which ends that attempt. A step that holds the
+    event loop (`blocked`) is given until the second one.
     """
     import signal
 
@@ -40,7 +41,7 @@ def interrupts(engine: Engine, busy: Callable[[], bool]) -> Iterator[None]:
             engine.hurry()
         else:
             engine.cancel("interrupted")
-        if busy():
+        if busy() or (seen > 1 and blocked()):
             raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, handle)

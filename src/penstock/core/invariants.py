@@ -119,3 +119,38 @@ def _idle(s: State) -> list[str]:
     if s.finished and any(s.status.count(status) for status in (READY, RUNNING, RETRYING, WAITING)):
         found.append("the run has finished and something is not")
     return found
+
+
+DERIVED = frozenset(
+    {
+        "alarms",
+        "arrived",
+        "asked",
+        "blocked",
+        "counts",
+        "fans",
+        "gauges",
+        "grace_ends",
+        "late",
+        "maps",
+        "opened",
+    }
+    | {"plan", "ready", "sweep"}
+)
+"""Parts of a state that a replay rebuilds in its own way; maps and limits are compared by what counts."""
+
+
+def differences(one: State, other: State) -> list[str]:
+    """Names of the parts in which two states of one plan differ, the derived ones left out."""
+    names = [name for name in State.__slots__ if name not in DERIVED]
+    found = [name for name in names if getattr(one, name) != getattr(other, name)]
+    if one.opened.keys() != other.opened.keys():
+        return [*found, "opened"]
+    for key, fan in one.opened.items():
+        twin = other.opened[key]
+        if (list(fan.rows), fan.sealed, fan.broken) != (list(twin.rows), twin.sealed, twin.broken):
+            found.append(f"opened[{key}]")
+    for name, gauge in one.gauges.items():
+        if (gauge.free, gauge.stamps) != (other.gauges[name].free, other.gauges[name].stamps):
+            found.append(f"limit {name}")
+    return found

@@ -110,8 +110,9 @@ def _group_status(state: State, number: int) -> NodeStatus:
     tolerated = state.plan.judges[state.plan.node[state.site[number]]]
     if FAILED in seen and not tolerated:
         return NodeStatus.FAILED
-    if CANCELLED in seen:
-        return NodeStatus.CANCELLED
+    stopped = any(state.status[i] == SKIPPED and state.skips[i][0] == 2 for i in state.items(number))
+    if CANCELLED in seen or (stopped and seen != {SKIPPED}):
+        return NodeStatus.CANCELLED  # some of its items were never made
     return NodeStatus.SKIPPED if seen == {SKIPPED} else NodeStatus.SUCCEEDED
 
 

@@ -99,6 +99,8 @@ class Step(Source[Output], Generic[P, CallReturn, Output]):
         def __getattr__(self, name):
             # Not set on every step, which would cost more than all the rest of it. On the class it would
             # mislead `inspect.signature(Step)`.
+            if name in ("function", "id"):  # of a copy that is still empty
+                raise AttributeError(name)
             if name == "__wrapped__":
                 return self.function
             if name in _OF_THE_FUNCTION:

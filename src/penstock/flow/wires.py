@@ -81,6 +81,9 @@ class Wires:
                 value = param.default
                 if not isinstance(value, Marker):
                     if param.context:
+                        if context is not None:
+                            both = f"{context!r} and {param.name!r}"
+                            raise GraphError(f"step {step.id!r}: {both} are both Contexts; one is enough")
                         context = param.name
                     elif not param.fixed:
                         self._by_name(step, param, needs, inputs)

@@ -17,7 +17,20 @@ from contextvars import copy_context
 from types import coroutine
 from typing import Any
 
-from penstock.core.commands import BEGAN, CANCELLED, ENDED, FAILED, GONE, OK, PURE, RETURNED, TIMED, Reply
+from penstock.core.commands import (
+    ASKED,
+    BEGAN,
+    CANCELLED,
+    ENDED,
+    FAILED,
+    GONE,
+    HURRIED,
+    OK,
+    PURE,
+    RETURNED,
+    TIMED,
+    Reply,
+)
 from penstock.core.failures import AWAITABLES, check_awaited, failure_of
 from penstock.core.mailbox import Mailbox
 from penstock.core.ports import Work
@@ -40,7 +53,8 @@ class AioRunner:
             raise ValueError(f"AioRunner: capacity must be at least 1, not {capacity!r}")
         self.capacity = capacity
         self._queue: deque[Work] = deque()
-        self._suspended: dict[tuple[int, int], asyncio.Task[None]] = {}
+        self._suspended: dict[tuple[int, int], tuple[asyncio.Task[None], float]] = {}
+        self.busy = False  # a step runs in this very moment: an interrupt may be raised in it
         self._idle: list[asyncio.Future[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._coming = 0  # workers woken that have not begun yet
@@ -69,7 +83,7 @@ class AioRunner:
     def stop(self, node: int, token: int, *, timeout: bool) -> None:
         key = (node, token)
         if key in self._suspended:
-            self._suspended[key].cancel()
+            self._suspended[key][0].cancel()
             return
         for work in self._queue:
             if work[:2] == (node, token):
@@ -79,15 +93,16 @@ class AioRunner:
                 return
 
     def abandon(self, node: int, token: int) -> None:
-        task = self._suspended.pop((node, token), None)
-        if task is None:
+        found = self._suspended.pop((node, token), None)
+        if found is None:
             return
+        task, began = found
         self._tasks.discard(task)
         _KEPT.add(task)
         task.add_done_callback(_KEPT.discard)
         task._log_destroy_pending = False  # type: ignore[attr-defined]  # it is reported as abandoned
         now = self._clock()
-        self._mailbox.post((ENDED, node, token, CANCELLED, "task", None, now, now))
+        self._mailbox.post((ENDED, node, token, CANCELLED, "task", None, began, now))
 
     def close(self) -> None:
         self._closing = True
@@ -137,6 +152,17 @@ class AioRunner:
         self._mailbox.replies.extend(batch)
         self._mailbox.bell()
 
+    def _raised(self, error: BaseException) -> BaseException:
+        """What a step has raised: Ctrl-C is a cancel, if the request for one is in the mailbox already."""
+        self.busy = False
+        if isinstance(error, KeyboardInterrupt) and self._interrupted():
+            return asyncio.CancelledError()
+        return error
+
+    def _interrupted(self) -> bool:
+        """Whether somebody has just asked for an end, or for a quicker one."""
+        return any(reply[0] in (ASKED, HURRIED) for reply in self._mailbox.replies)
+
     def _ring(self) -> None:
         """Asks for a turn from within the loop: one for all that end in one iteration."""
         if self._mailbox.sleeping:
@@ -157,22 +183,20 @@ class AioRunner:
                 node, token, call, arguments, _, _, kind = work
                 direct = True
                 try:
-                    if kind & PURE:
-                        step: Any = call(**arguments)
-                    else:
-                        step = own.run(call, **arguments)
-                        if not hasattr(step, "send"):
-                            step = _await(step)
+                    step: Any = call(**arguments) if kind & PURE else _step(own, call, arguments)
+                    self.busy = True
                     waits_for = own.run(step.send, None)
+                    self.busy = False
                 except StopIteration as stop:
+                    self.busy = False
                     value, ended = stop.value, clock()
                     if type(value) in AWAITABLES:
                         batch.append(_good_end(work, value, began, ended))
                     else:
                         batch.append((ENDED, node, token, OK, value, None, began, ended))
                 except BaseException as error:
-                    ended = clock()
-                    batch.append(_bad_end(work, error, began, ended))
+                    error, ended = self._raised(error), clock()
+                    self._mailbox.replies.append(_bad_end(work, error, began, ended))
                 else:
                     if kind & TIMED:  # what ends at once needs no alarm
                         batch.append((BEGAN, node, token, began))
@@ -235,7 +259,7 @@ class AioRunner:
         Says whether the worker may go on: not if the attempt was abandoned meanwhile.
         """
         key = work[:2]
-        self._suspended[key] = task
+        self._suspended[key] = (task, began)
         run, send, throw = variables.run, step.send, step.throw
         reply: Reply
         try:
@@ -248,12 +272,17 @@ class AioRunner:
                         step.close()
                     raise
                 except BaseException as raised:
+                    self.busy = True
                     waits_for = run(throw, raised)
                 else:
+                    self.busy = True
                     waits_for = run(send, sent)
+                self.busy = False
         except StopIteration as stop:
+            self.busy = False
             reply = _good_end(work, stop.value, began, self._clock())
         except BaseException as error:
+            error = self._raised(error)
             if key not in self._suspended and isinstance(error, GeneratorExit):
                 raise
             reply = _bad_end(work, error, began, self._clock())
@@ -290,6 +319,12 @@ async def _absorb_cancel(task: asyncio.Task[None]) -> None:
         pass
     while task.cancelling():
         task.uncancel()
+
+
+def _step(own: Variables, call: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    """The coroutine of a call that may do anything before it gives one."""
+    step = own.run(call, **arguments)
+    return step if hasattr(step, "send") else _await(step)
 
 
 async def _await(awaitable: Any) -> Any:

@@ -34,7 +34,7 @@ class ThreadRunner:
         self.capacity = self.size + _RESERVE
         self._queue: SimpleQueue[Work | None] = SimpleQueue()
         self._waiting: dict[tuple[int, int], Work] = {}  # submitted and not begun; popping an entry claims it
-        self._running: dict[tuple[int, int], tuple[Work, threading.Thread]] = {}
+        self._running: dict[tuple[int, int], tuple[Work, threading.Thread, float]] = {}
         self._threads: set[threading.Thread] = set()
         self._abandoned: set[tuple[int, int]] = set()
 
@@ -68,21 +68,24 @@ class ThreadRunner:
         running = self._running.get(key)
         if running is None:
             return
-        _, thread = running
+        _, thread, began = running
         self._abandoned.add(key)
         if self._running.pop(key, None) is None:  # it ended this very moment, and has posted so
             self._abandoned.discard(key)
             return
         self._threads.discard(thread)
         now = self._clock()
-        self._mailbox.post((ENDED, node, token, CANCELLED, thread.name, None, now, now))
+        self._mailbox.post((ENDED, node, token, CANCELLED, thread.name, None, began, now))
         self._grow()
 
     def close(self) -> None:
         """Ends the threads and waits for them; what was abandoned is not waited for."""
-        busy = {thread for _, thread in self._running.values()}  # only after a fault of ours
+        self._waiting.clear()
+        while not self._queue.empty():
+            self._queue.get_nowait()
+        busy = {thread for _, thread, _ in self._running.values()}  # only after a fault of ours
         threads = [thread for thread in self._threads if thread not in busy]
-        for _ in threads:
+        for _ in self._threads:
             self._queue.put(None)
         for thread in threads:
             thread.join()
@@ -106,7 +109,7 @@ class ThreadRunner:
                 return
             node, token, call, arguments, retry_on, _, kind = work
             key = (node, token)
-            self._running[key] = (work, me)
+            self._running[key] = (work, me, clock())
             if waiting.pop(key, None) is None:
                 self._running.pop(key, None)
                 continue  # given back meanwhile

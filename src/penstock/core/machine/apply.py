@@ -114,6 +114,12 @@ def succeeded(s: State, fact: Fact) -> None:
                 s.value[j] = NOTHING
 
 
+def _snapshot(value: Any) -> Any:
+    """What is mapped over, as it is now: the list may change later. Asks nothing of a subclass."""
+    kind = list if isinstance(value, list) else tuple
+    return kind.__getitem__(value, slice(None))
+
+
 def succeed_many(s: State, replies: Sequence[Reply], at: int, log: list[Fact]) -> int:
     """Folds the good endings of plain nodes from position `at` on: as `succeeded`, with everything at hand.
 
@@ -177,7 +183,9 @@ def _succeeded_specially(s: State, fact: Fact) -> None:
     if source:
         s.sources[i] = facts.SOURCES[source]
     elif s.plan.flags[s.site[i]] & STREAM:
-        s.value[i] = s.streams.pop(i, [])
+        value = s.value[i] = s.streams.pop(i, [])
+    if s.site[i] in s.plan.opens:
+        s.streams[i] = _snapshot(value)
     end(s, i, clean=True)
 
 
@@ -237,7 +245,7 @@ def expanded(s: State, fact: Fact) -> None:
         fan.rows = []
         fan.elements = s.streams.setdefault(source, [])
         return
-    fan.elements = s.value[source]
+    fan.elements = s.streams[source]
     _add_rows(s, fan, size)
     _seal(s, fan)
 
@@ -423,6 +431,7 @@ def release(s: State, i: int) -> None:
         if not plan.flags[site] & GROUP:
             if s.status[i] == SUCCEEDED:
                 s.value[i] = NOTHING
+            s.streams.pop(i, None)
             for scope in plan.opens.get(site, ()):
                 fan = s.opened.get((scope, s.row(i)))
                 if fan is not None:

@@ -358,7 +358,7 @@ def _open_map(s: State, scope: int, row: int, log: Log) -> None:
     source = row + outer.position[plan.index[plan.graph.nodes[scopes[scope].source].id]]
     if s.status[source] == state.SUCCEEDED:
         head = row + outer.position[plan.node[level.base + level.head]]
-        emit(s, log, facts.EXPANDED, head, len(s.value[source]))
+        emit(s, log, facts.EXPANDED, head, len(s.streams[source]))
         return
     cause, root = s.skips.get(source, (1, source))
     if s.status[source] == state.CANCELLED or (s.stopping and cause != 1):

@@ -97,7 +97,7 @@ class State:
         returned: How many of its attempts were cut off or given back, and so are not charged.
         lingering: Names of abandoned attempts that still hold limits, by (number, token).
         paused: Streams that gave back their slot, with their token.
-        streams: Elements so far.
+        streams: Elements of what is mapped over; of a stream, those so far.
 
     Derived, rebuilt by a replay and not part of equality: the queues, `arrived`, `maps`, `alarms`, `asked`,
     `late`, `counts`, `sweep`.
@@ -244,37 +244,3 @@ class State:
                 continue
             place = plan.levels[scope].position[node]
             stack.append(iter([row + place for row in fan.rows]))
-
-    def same(self, other: State) -> list[str]:
-        """Names of the parts in which two states of one plan differ, the derived ones left out."""
-        derived = {
-            "plan",
-            "ready",
-            "arrived",
-            "maps",
-            "alarms",
-            "asked",
-            "late",
-            "counts",
-            "sweep",
-            "gauges",
-            "grace_ends",
-            "blocked",
-        }
-        differ = [
-            name
-            for name in self.__slots__
-            if name not in derived | {"fans", "opened"} and getattr(self, name) != getattr(other, name)
-        ]
-        if self.opened.keys() != other.opened.keys():
-            differ.append("opened")
-        else:
-            for key, fan in self.opened.items():
-                twin = other.opened[key]
-                if (list(fan.rows), fan.sealed, fan.broken) != (list(twin.rows), twin.sealed, twin.broken):
-                    differ.append(f"opened[{key}]")
-        for name, gauge in self.gauges.items():
-            twin_gauge = other.gauges[name]
-            if (gauge.free, gauge.stamps) != (twin_gauge.free, twin_gauge.stamps):
-                differ.append(f"limit {name}")
-        return differ
