@@ -220,6 +220,13 @@ def discover(path: Path) -> Iterator[Any]:
     return discover(path)
 
 
+def shown(text: str) -> str:
+    """One line of somebody's text as a terminal may have it: nothing in it can move the cursor."""
+    from penstock.observers.page import clean
+
+    return clean(text)
+
+
 def complete(graph: Graph, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """The inputs with their defaults.
 

@@ -6,15 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 EXPECTED = re.compile(r"#\s*E:\s*(.+?)\s*$")
 REPORTED = re.compile(r"^(?:.*[\\/])?(?P<file>\w+)\.py:(?P<line>\d+): error: (?P<text>.*)$")
 
 
-@pytest.mark.slow
 def test_types(tmp_path: Path) -> None:
     bad = (HERE / "bad.py").read_text(encoding="utf-8").replace("# mypy: ignore-errors", "#")
     (tmp_path / "bad.py").write_text(bad, encoding="utf-8")

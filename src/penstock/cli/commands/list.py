@@ -27,7 +27,7 @@ def execute(arguments: argparse.Namespace) -> int:
     rows = []
     for one in wiring.discover(path):
         if hasattr(one, "reason"):
-            complain(f"{one.file}: not read: {' '.join(one.reason.split())}")
+            complain(wiring.shown(f"{one.file}: not read: {' '.join(one.reason.split())}"))
         else:
             rows.append(_row(one))
     if not rows:
@@ -43,7 +43,8 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _row(one: Any) -> tuple[str, ...]:
     steps = "? steps" if one.steps is None else f"{one.steps:,} step{'' if one.steps == 1 else 's'}"
-    return one.name, steps, f"{one.file}:{one.line}", one.variable, one.doc
+    cells = (one.name, steps, f"{one.file}:{one.line}", one.variable, one.doc)
+    return tuple(wiring.shown(cell) for cell in cells)
 
 
 def _fit(line: str) -> str:
