@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from penstock.cli import main
 from penstock.discovery import LARGEST, Found, Unread, discover, read
 
 FILES: dict[str, str | bytes] = {
@@ -191,10 +190,10 @@ def test_what_only_looks_like_a_flow_is_none(tmp_path, source):
     assert read(file) == []
 
 
-def test_g07_what_a_file_says_cannot_move_the_cursor(tmp_path, monkeypatch, capsys):
+def test_g07_what_a_file_says_cannot_move_the_cursor(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "red.py").write_text('from penstock import Flow\nq = Flow("a", doc="\\x1b[31mred\\nmore")\n')
-    assert main(["list", "."]) == 0
-    out = capsys.readouterr().out
-    assert "\x1b" not in out
-    assert out.count("\n") == 1
+    told = call("list", ".")
+    assert told.code == 0
+    assert "\x1b" not in told.out
+    assert told.out.count("\n") == 1
