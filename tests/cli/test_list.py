@@ -193,7 +193,8 @@ def test_what_only_looks_like_a_flow_is_none(tmp_path, source):
 def test_g07_what_a_file_says_cannot_move_the_cursor(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "red.py").write_text('from penstock import Flow\nq = Flow("a", doc="\\x1b[31mred\\nmore")\n')
-    told = call("list", ".")
+    told = call("list", "red.py")
     assert told.code == 0
     assert "\x1b" not in told.out
+    assert "\\x1b[31mred" in told.out
     assert told.out.count("\n") == 1
