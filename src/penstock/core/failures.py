@@ -75,12 +75,24 @@ def text_of(error: BaseException) -> str:
 
 
 def _trace(error: BaseException) -> str:
+    """The traceback as text, without the marks under each line.
+
+    To place those marks Python parses the line again, and CPython 3.11 fails if two threads parse at a time
+    (gh-106905): a failure here would break a step that parses there.
+    """
     import traceback
 
     try:
-        text = "".join(traceback.format_exception(type(error), error, _users(error.__traceback__)))
+        whole = traceback.TracebackException(type(error), error, _users(error.__traceback__))
+        todo = [whole]
+        for part in todo:  # grows while it is read: causes, contexts, the members of groups
+            frames = [(frame.filename, frame.lineno or 0, frame.name, frame.line) for frame in part.stack]
+            part.stack = traceback.StackSummary.from_list(frames)
+            more = (part.__cause__, part.__context__, *(getattr(part, "exceptions", None) or ()))
+            todo += [one for one in more if one is not None]
+        text = "".join(whole.format())
     except BaseException:  # its text is made again here, and may raise anything
-        text = "".join(traceback.format_tb(_users(error.__traceback__)))
+        text = ""
     return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "…"
 
 
