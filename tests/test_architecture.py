@@ -39,7 +39,7 @@ MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 60
 MAX_PUBLIC_METHODS = 20
 MAX_PARAMETERS = 8
-MAX_MACHINE_LINES = 1_500
+MAX_MACHINE_LINES = 1_900  # docs/decisions/0007
 
 # Signatures with more parameters, by qualified name: those that the dialects' documents give, and the two
 # whose options are one TypedDict.
@@ -270,15 +270,15 @@ def rule_4_wiring_alone_names_parts(tree: Tree) -> list[str]:
     ]
 
 
-def rule_4_the_test_kit_stands_on_core(tree: Tree) -> list[str]:
+def rule_4_the_test_kit_stands_on_wiring_and_core(tree: Tree) -> list[str]:
     def bad(module: Module, home: str) -> bool:
         if module.top == "testing":
-            return place_of(home) not in ("core", "testing")
+            return place_of(home) not in ("core", "wiring", "testing")
         return place_of(home) == "testing"
 
     return [
         f"{module.at(i.line)}: {module.name} imports {home}; "
-        "the test kit uses penstock.core only, and no source uses the test kit"
+        "the test kit uses penstock.wiring and penstock.core only, and no source uses the test kit"
         for module, i, home in tree.offences(FLOORS, bad)
     ]
 
@@ -344,12 +344,13 @@ def rule_6_functions_are_short(tree: Tree) -> list[str]:
 
 
 def rule_6_classes_are_narrow(tree: Tree) -> list[str]:
-    """Overloads and the setter of a property are one method with what they belong to."""
+    """Overloads and the setter of a property are one method with what they belong to; tests are none."""
     found = []
     for module in tree.modules.values():
         for name, node, _ in module.definitions():
             if isinstance(node, ast.ClassDef):
-                public = {f.name for f in node.body if isinstance(f, Function) and not f.name.startswith("_")}
+                public = {f.name for f in node.body if isinstance(f, Function)}
+                public = {name for name in public if not name.startswith(("_", "test_"))}
                 if len(public) > MAX_PUBLIC_METHODS:
                     found.append(
                         f"{module.at(node.lineno)}: {name} has {len(public)} public methods; "
@@ -436,8 +437,8 @@ def test_only_wiring_imports_parts_and_only_on_use(sources: Tree) -> None:
     hold(rule_4_wiring_alone_names_parts(sources))
 
 
-def test_the_test_kit_imports_core_only_and_no_source_imports_it(sources: Tree) -> None:
-    hold(rule_4_the_test_kit_stands_on_core(sources))
+def test_the_test_kit_imports_wiring_and_core_only_and_no_source_imports_it(sources: Tree) -> None:
+    hold(rule_4_the_test_kit_stands_on_wiring_and_core(sources))
 
 
 def test_pure_modules_import_only_what_is_listed(sources: Tree) -> None:
@@ -559,8 +560,8 @@ PLANTED: dict[Checker, list[tuple[str, str, str]]] = {
         ("testing.py", IN_FUNCTION + "import penstock.stores.sqlite", "only functions of"),
         ("__init__.py", "import penstock.runners", "only functions of"),
     ],
-    rule_4_the_test_kit_stands_on_core: [
-        ("testing.py", "from penstock import wiring", "imports penstock.wiring"),
+    rule_4_the_test_kit_stands_on_wiring_and_core: [
+        ("testing.py", "from penstock.flow import Flow", "imports penstock.flow"),
         ("flow/a.py", "from penstock.testing import Clock", "imports penstock.testing"),
     ],
     rule_5_pure_modules_import_what_is_listed: [
@@ -592,7 +593,7 @@ PLANTED: dict[Checker, list[tuple[str, str, str]]] = {
         ("core/a.py", "class A:\n  @staticmethod\n  def f(a,b,c,d,e,f,g,h,i): ...", "A.f"),
     ],
     rule_6_machine_is_small: [
-        ("core/machine/a.py", lines(1_500), "1503 lines"),
+        ("core/machine/a.py", lines(1_900), "1903 lines"),
     ],
 }
 """By rule: a file below penstock/, its text, and what the complaint says."""

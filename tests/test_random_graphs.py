@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 from penstock import wiring
 from penstock.core.graph import Graph
 from penstock.core.machine import Machine
-from penstock.core.model import Need, Node, RunOptions
+from penstock.core.model import Need, Node, Quorum, RunOptions
+from tests.model.coverage import CELLS, Coverage
 from tests.model.drive import Drive, committed
-from tests.model.generate import CELLS, Coverage, random_spec
+from tests.model.generate import random_spec
 from tests.model.reference import verify
 
 GRAPHS = int(os.environ.get("PENSTOCK_GRAPHS", "1000"))
@@ -121,33 +122,42 @@ def _end(machine: Machine) -> dict[str, Any]:
 class Piece(NamedTuple):
     """One step: what it needs (positions), what it makes of it, and on which runner."""
 
-    kind: str  # value, list (its value has `size` elements), each, item, gather
+    kind: str  # value, list and stream (their values have `size` elements), each, item, gather, fold
     needs: tuple[int, ...]
     size: int
-    fails: bool
+    fails: str  # never, always, some: it depends on what it is called with
     runner: str
+    policy: str | int | float  # of a gather or a fold; a number is a quorum
+
+
+LISTS = ("list", "stream", "gather")
+MAPPED = ("each", "item")
 
 
 @st.composite
 def pieces(draw: st.DrawFn) -> list[Piece]:
-    """A graph of up to 8 steps with maps one level deep; `kinds` remembers what may be needed how."""
+    """A graph of up to 9 steps with maps one level deep."""
     found: list[Piece] = []
-    for _ in range(draw(st.integers(1, 8))):
-        plain = [at for at, piece in enumerate(found) if piece.kind in ("value", "list", "gather")]
-        lists = [at for at, piece in enumerate(found) if piece.kind in ("list", "gather")]
-        mapped = [at for at, piece in enumerate(found) if piece.kind in ("each", "item")]
-        kinds = ["value", "list", *["each"] * bool(lists), *["item", "gather"] * bool(mapped)]
-        kind = draw(st.sampled_from(kinds))
+    for _ in range(draw(st.integers(1, 9))):
+        plain = [at for at, piece in enumerate(found) if piece.kind not in MAPPED]
+        lists = [at for at, piece in enumerate(found) if piece.kind in LISTS]
+        mapped = [at for at, piece in enumerate(found) if piece.kind in MAPPED]
+        kinds = ["value", "list", "stream", *["each"] * 2 * bool(lists)]
+        kind = draw(st.sampled_from([*kinds, *["item", "gather", "fold"] * bool(mapped)]))
         first: tuple[int, ...] = ()
         if kind == "each":
             first = (draw(st.sampled_from(lists)),)
-        elif kind in ("item", "gather"):
+        elif kind in ("item", "gather", "fold"):
             first = (draw(st.sampled_from(mapped)),)
-        others = draw(st.lists(st.sampled_from(plain), unique=True, max_size=2)) if plain else []
+        others = []
+        if plain and kind != "fold":
+            others = draw(st.lists(st.sampled_from(plain), unique=True, max_size=2))
         needs = (*first, *[other for other in others if other not in first])
-        fails = draw(st.sampled_from((False, False, False, False, False, True)))
-        runner = draw(st.sampled_from(("threads", "inline", "aio")))
-        found.append(Piece(kind, needs, draw(st.integers(0, 3)), fails, runner))
+        fails = draw(st.sampled_from(("never", "never", "never", "some", "always")))
+        runner = "inline" if kind == "fold" else draw(st.sampled_from(("threads", "inline", "aio")))
+        policies = ("raise", "drop") if kind == "fold" else ("raise", "raise", "drop", 1, 2, 0.5, 1.0)
+        policy = draw(st.sampled_from(policies))
+        found.append(Piece(kind, needs, draw(st.integers(0, 5)), fails, runner, policy))
     return found
 
 
@@ -158,37 +168,83 @@ LOST = object()
 def evaluate(graph: list[Piece]) -> dict[int, Any]:
     """The values of all steps, one after another; of mapped ones the list of their items' values."""
     values: dict[int, Any] = {}
+    given: dict[
+        int, Any
+    ] = {}  # of the maps: the elements of a stream that broke are worked upon all the same
+    broken: dict[int, bool] = {}  # of what is mapped: whether the stream that it comes from broke
     for position, piece in enumerate(graph):
         first: Any = values[piece.needs[0]] if piece.needs else ()
-        if piece.kind in ("each", "item"):
-            rest = [values[need] for need in piece.needs[1:]]
-            mapped = LOST if first is LOST else [_call(piece, position, [item, *rest]) for item in first]
-            values[position] = mapped
-        elif piece.kind == "gather":
-            rest = [values[need] for need in piece.needs[1:]]
-            broken = first is LOST or any(item is LOST for item in first)
-            values[position] = LOST if broken else _call(piece, position, [first, *rest])
+        rest = [values[need] for need in piece.needs[1:]]
+        if piece.kind in MAPPED:
+            items = given.get(piece.needs[0], first) if piece.kind == "each" else first
+            broken[position] = first is LOST if piece.kind == "each" else broken[piece.needs[0]]
+            calls = [] if items is LOST else [_call(piece, position, [item, *rest]) for item in items]
+            values[position] = LOST if items is LOST else calls
+        elif piece.kind in ("gather", "fold"):
+            taken = _taken(piece, first, broken[piece.needs[0]])
+            values[position] = _call(piece, position, [taken, *rest])
         else:
-            values[position] = _call(piece, position, [values[need] for need in piece.needs])
+            arguments = [values[need] for need in piece.needs]
+            values[position] = _call(piece, position, arguments)
+            if piece.kind == "stream" and not any(one is LOST for one in arguments):
+                given[position] = _elements(piece, position, arguments)
     return values
 
 
-def _call(piece: Piece, position: int, arguments: list[Any]) -> Any:
-    if piece.fails or any(argument is LOST for argument in arguments):
+def _taken(piece: Piece, items: Any, broken: bool) -> Any:
+    """What a gather gives of a map's items."""
+    if items is LOST:
         return LOST
-    return _result(piece, position, arguments)
+    good = [item for item in items if item is not LOST]
+    lost = len(items) - len(good) + broken
+    if piece.policy == "drop" or (piece.policy == "raise" and not lost):
+        return good
+    if piece.policy == "raise":
+        return LOST
+    least = piece.policy if isinstance(piece.policy, int) else -int(-piece.policy * (len(good) + lost) // 1)
+    return good if len(good) >= least else LOST
+
+
+def _call(piece: Piece, position: int, arguments: list[Any]) -> Any:
+    if any(argument is LOST for argument in arguments):
+        return LOST
+    if piece.kind == "fold":
+        value = 0
+        for item in arguments[0]:
+            value = _folded(value, item)
+        return value
+    return LOST if _fails(piece, position, arguments) else _result(piece, position, arguments)
+
+
+def _fails(piece: Piece, position: int, arguments: list[Any]) -> bool:
+    if piece.fails == "some":
+        return hash(("fails", position, repr(arguments))) % 3 == 0
+    return piece.fails == "always"
 
 
 def _result(piece: Piece, position: int, arguments: list[Any]) -> Any:
     seen = hash((position, repr(arguments))) % 1_000_003
-    return [seen + i for i in range(piece.size)] if piece.kind in ("list", "gather") else seen
+    return [seen + i for i in range(piece.size)] if piece.kind in LISTS else seen
+
+
+def _elements(piece: Piece, position: int, arguments: list[Any]) -> list[Any]:
+    """What a stream gives, if only up to its failure."""
+    whole: list[Any] = _result(piece, position, arguments)
+    return whole[: piece.size // 2] if _fails(piece, position, arguments) else whole
+
+
+def _folded(so_far: int, item: Any) -> int:
+    return hash((so_far, repr(item))) % 1_000_003
 
 
 def function(piece: Piece, position: int) -> Callable[..., Any]:
+    def listed(arguments: Mapping[str, Any]) -> list[Any]:
+        return [arguments[f"n{at}"] for at in range(len(piece.needs))]
+
     def call(**arguments: Any) -> Any:
-        if piece.fails:
+        if _fails(piece, position, listed(arguments)):
             raise ValueError("as the graph says")
-        return _result(piece, position, [arguments[f"n{at}"] for at in range(len(piece.needs))])
+        return _result(piece, position, listed(arguments))
 
     async def later(**arguments: Any) -> Any:
         import asyncio
@@ -196,28 +252,47 @@ def function(piece: Piece, position: int) -> Callable[..., Any]:
         await asyncio.sleep(0)
         return call(**arguments)
 
+    def stream(**arguments: Any) -> Iterator[Any]:
+        yield from _elements(piece, position, listed(arguments))
+        call(**arguments)
+
+    async def stream_later(**arguments: Any) -> AsyncIterator[Any]:
+        import asyncio
+
+        for element in stream(**arguments):
+            await asyncio.sleep(0)
+            yield element
+
+    if piece.kind == "fold":
+        return _folded
+    if piece.kind == "stream":
+        return stream_later if piece.runner == "aio" else stream
     return later if piece.runner == "aio" else call
 
 
 def graph_of(graph: list[Piece]) -> Graph:
-    how: Mapping[str, Any] = {"each": "each", "gather": "gather"}
+    how: Mapping[str, Any] = {"each": "each", "gather": "gather", "fold": "gather"}
     nodes = []
     for position, piece in enumerate(graph):
+        policy: Any = piece.policy if isinstance(piece.policy, str) else Quorum(piece.policy)
         needs = tuple(
-            Need(f"s{need}", how.get(piece.kind, "use") if not at else "use", f"n{at}")
+            Need(f"s{need}", "use", f"n{at}")
+            if at or piece.kind not in how
+            else Need(f"s{need}", how[piece.kind], f"n{at}", failures=policy)
             for at, need in enumerate(piece.needs)
         )
-        runner = piece.runner
-        nodes.append(
-            Node(
-                f"s{position}",
-                function(piece, position),
-                needs,
-                is_async=runner == "aio",
-                runner=runner,
-                keep=True,
-            )
+        node = Node(
+            f"s{position}",
+            function(piece, position),
+            needs,
+            is_async=piece.runner == "aio",
+            stream=piece.kind == "stream",
+            runner=piece.runner,
+            keep=True,
         )
+        if piece.kind == "fold":
+            node = node._replace(kind="gather", bound={"initial": 0})
+        nodes.append(node)
     return Graph("pieces", nodes)
 
 
@@ -233,12 +308,11 @@ def test_the_engine_computes_what_a_plain_evaluation_does(graph, most):
         node = result.nodes[f"s{position}"]
         if value is LOST:
             assert f"s{position}" not in result.outputs
-        elif graph[position].kind in ("each", "item"):
+        elif graph[position].kind in MAPPED:
             assert node.items is not None
             assert [LOST if item.value is None else item.value for item in node.items] == value
         else:
             assert result.outputs[f"s{position}"] == value
-    lost = any(piece.fails for piece in graph) and any(
-        node.status.value == "failed" for node in result.nodes.values()
-    )
-    assert (result.status.value == "failed") == lost
+    if all(piece.policy == "raise" for piece in graph):
+        failed = any(node.status.value == "failed" for node in result.nodes.values())
+        assert (result.status.value == "failed") == failed

@@ -6,31 +6,34 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TextIO
 
+from penstock.core.checks import check_volatile
 from penstock.core.engine import Engine
-from penstock.core.errors import InputError, nearest
+from penstock.core.errors import GraphError, InputError, nearest
 from penstock.core.graph import Graph
 from penstock.core.handle import Handle
-from penstock.core.model import NOTHING, RunOptions
+from penstock.core.hooks import Hook, arun_hooks, run_hooks
+from penstock.core.model import NOTHING, Node, RunOptions
 from penstock.core.plan import Plan
-from penstock.core.ports import Runner
+from penstock.core.ports import Pool, Runner
 from penstock.core.result import RunResult
 from penstock.core.shells import run_here, run_on_loop
+from penstock.core.stand_ins import STAND_INS
 from penstock.core.subgraph import restrict
 from penstock.core.views import result_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-RUNNERS = ("aio", "inline", "threads")
+RUNNERS = ("aio", "inline", "processes", "threads")
 
 
-def make_runner(name: str) -> Runner:
-    """A fresh runner by its name.
+def make_runner(name: str, options: RunOptions) -> Runner:
+    """A fresh runner by its name, for one run.
 
     Raises:
         InputError: There is no such runner.
@@ -47,7 +50,27 @@ def make_runner(name: str) -> Runner:
         from penstock.runners.aio import AioRunner
 
         return AioRunner()
+    if name == "processes":
+        from penstock.runners.processes import own_runner
+
+        return own_runner(options)
     raise InputError(f"there is no runner {name!r}{nearest(name, RUNNERS)} (one of {', '.join(RUNNERS)})")
+
+
+def processes(size: int | None = None, *, kill_grace: float = 0.0, prefetch: int | None = None) -> Pool:
+    """A pool of worker processes, to be lent to runs: ``with processes(4) as pool: flow.run(runner=pool)``.
+
+    Args:
+        size: Processes at most; by default as many as there are processors.
+        kill_grace: Seconds between SIGTERM and SIGKILL for an attempt past its time; 0 kills at once.
+        prefetch: Attempts that wait in the workers' pipes, beyond those that run; None for a good number.
+    """
+    from penstock.runners.processes import ProcessPool
+
+    return ProcessPool(size, kill_grace=kill_grace, prefetch=prefetch)
+
+
+_DEFAULTS = RunOptions()
 
 
 class Prepared:
@@ -60,28 +83,34 @@ class Prepared:
         *,
         targets: Sequence[str] | None = None,
         override: Mapping[str, Any] | None = None,
-        runner: str | Runner | None = None,
+        runner: str | Runner | Pool | None = None,
         options: RunOptions | None = None,
+        clock: Callable[[], float] | None = None,
+        hooks: Sequence[Hook] = (),
     ) -> None:
-        options = options or RunOptions()
-        given: Mapping[str, Runner] = {}
-        self._own_runners = runner is None or isinstance(runner, str)
+        self._hooks = hooks
+        options = options or _DEFAULTS
+        stand_ins = STAND_INS.get()
+        if stand_ins is not None:
+            options, clock = stand_ins.options(options), stand_ins.clock()
+        self._own_runners = stand_ins is None and (runner is None or isinstance(runner, str))
+        given: dict[str, Runner] = {}
+        awaiting: tuple[str, ...] = ("aio",)
         if runner is not None and not isinstance(runner, str):
-            given, runner = {"given": runner}, "given"
+            if isinstance(runner, Pool):
+                runner = runner.for_run(options)
+            given[runner.name] = runner
+            awaiting = ("aio", runner.name) if runner.awaits else awaiting
+            runner = runner.name
         part = restrict(graph, targets, override)
         inputs = {name: value for name, value in complete(graph, inputs).items() if name in part.inputs}
-        plan = _plan(part, runner, tuple(targets or ()))
-        if runner == "inline":
-            for node in plan.nodes:
-                if node.timeout is not None and not node.is_async and node.runner is None:
-                    raise InputError(
-                        f"step {node.id!r} has a timeout, and runner='inline' cannot stop a step; "
-                        f"leave out runner=, or give that step runner='threads'"
-                    )
+        plan = _plan(part, runner, awaiting, tuple(targets or ()))
         self.runners: dict[str, Runner] = {
-            name: given[name] if name in given else make_runner(name) for name in plan.runners
+            name: given[name] if name in given else make_runner(name, options) for name in plan.runners
         }
-        self.inline: Any = self.runners.get("inline") or make_runner("inline")
+        if stand_ins is not None:
+            self.runners = {name: stand_ins.runner(name, usual) for name, usual in self.runners.items()}
+        self.inline: Any = self.runners.get("inline") or make_runner("inline", options)
         self.engine = Engine(
             plan,
             inputs,
@@ -90,7 +119,11 @@ class Prepared:
             _run_id(),
             override=override,
             targets=targets,
+            clock=clock,
         )
+        for one in self.runners.values():
+            self._listen(one)
+        self._known = None if stand_ins is None else stand_ins.ready(self)
 
     def run(self, *, alone: bool = True) -> RunResult:
         """Runs to the end in this thread.
@@ -98,10 +131,12 @@ class Prepared:
         Args:
             alone: The caller waits here, so a step that is alone may run here too.
         """
+        if self._known is not None:
+            return self._known
         from penstock.core.interrupts import interrupts
 
         engine, inline = self.engine, self.inline
-        inline.open(engine.mailbox, engine.clock)
+        engine.open(inline)
         main = threading.current_thread() is threading.main_thread()
         with interrupts(engine, self._busy, self._blocked) if main else nullcontext():
             if self.engine.plan.needs_loop or "aio" in self.runners:
@@ -110,7 +145,17 @@ class Prepared:
                 if alone and self._own_runners:
                     engine.use_lone_runner(inline.make)
                 run_here(engine, inline.pump)
-        return self.result()
+        result = self.result()
+        if self._hooks:
+            result.warnings += tuple(run_hooks(self._hooks, result))
+        return result
+
+    def _listen(self, runner: Any) -> None:
+        """Lets a runner that has more to say than its replies say it in the run's warnings."""
+        if hasattr(runner, "warn"):
+            runner.warn = self.engine.warn
+        if hasattr(runner, "slow"):
+            runner.slow = self.engine.note_slow
 
     def _busy(self) -> bool:
         """Whether plain code of the user runs in the engine's thread, where an interrupt may be raised."""
@@ -122,9 +167,18 @@ class Prepared:
 
     async def arun(self) -> RunResult:
         """Runs to the end on the running loop."""
-        self.inline.open(self.engine.mailbox, self.engine.clock)
-        await self._on_loop()
-        return self.result()
+        if self._known is not None:
+            return self._known
+        self.engine.open(self.inline)
+        try:
+            await self._on_loop()
+        finally:
+            ended = self.engine.machine.state.finished is not None  # of a cancelled caller too
+            result = self.result() if ended else None
+            if result is not None and self._hooks:
+                result.warnings += tuple(await arun_hooks(self._hooks, result))
+        assert result is not None
+        return result
 
     async def _on_loop(self) -> None:
         aio: Any = self.runners.get("aio")
@@ -153,7 +207,7 @@ def run(graph: Graph, inputs: Mapping[str, Any], **how: Any) -> RunResult:
     Args:
         graph: What runs.
         inputs: By name.
-        how: `targets`, `override`, `runner`, `options`; see `Prepared`.
+        how: `targets`, `override`, `runner`, `options`, `hooks`; see `Prepared`.
 
     Raises:
         InputError: What was given does not fit the graph; nothing has started.
@@ -243,12 +297,56 @@ def complete(graph: Graph, inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, **inputs}
 
 
-def _plan(graph: Graph, runner: str | None, targets: tuple[str, ...]) -> Plan:
+def _check_place(node: Node, runner: str) -> None:
+    """Whether a step may run where the run would have it; what the graph alone could tell, it has told.
+
+    Raises:
+        GraphError: It may not, and has asked for it.
+        InputError: It may not, and the run has asked for it.
+    """
+    wrong = InputError if node.runner is None else GraphError
+    if runner == "inline" and node.timeout is not None:
+        raise wrong(
+            f"step {node.id!r} has a timeout, and runner='inline' cannot stop a step; "
+            f"leave out runner=, or give that step runner='threads'"
+        )
+    if runner == "processes" and node.kind == "step":
+        from penstock.core.resources import check_processes
+        from penstock.runners.processes import check_function
+
+        try:
+            check_function(node.call)
+            check_processes(node)
+        except (TypeError, ValueError) as error:
+            raise wrong(f"step {node.id!r}: runner='processes': {error}") from None
+
+
+def _check_volatile(graph: Graph, plan: Plan) -> None:
+    """Whether values that cannot leave this process stay in it, now that every step has its runner.
+
+    Raises:
+        InputError: One does not.
+    """
+    try:
+        check_volatile(
+            graph.nodes, graph.parents, lambda node: plan.runners[plan.runner[plan.index[node.id]]]
+        )
+    except GraphError as error:
+        raise InputError(f"with runner='processes': {error}") from None
+
+
+def _plan(graph: Graph, runner: str | None, awaiting: tuple[str, ...], targets: tuple[str, ...]) -> Plan:
     """The compiled graph, kept as long as the graph is."""
-    key = (runner, targets)
+    key = (runner, awaiting, targets)
     plan = graph.compiled.get(key)
     if plan is None:
-        plan = graph.compiled[key] = Plan(graph, runner=runner, targets=targets)
+        plan = Plan(graph, runner=runner, awaiting=awaiting, targets=targets)
+        if not {"inline", "processes"}.isdisjoint(plan.runners):
+            for node, code in zip(plan.nodes, plan.runner, strict=True):
+                _check_place(node, plan.runners[code])
+        if "processes" in plan.runners and any(node.volatile for node in graph.nodes):
+            _check_volatile(graph, plan)
+        graph.compiled[key] = plan
     return plan
 
 

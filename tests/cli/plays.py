@@ -6,7 +6,7 @@ from typing import Any
 
 from penstock.core import events as e
 from penstock.core.graph import Graph
-from penstock.core.model import Failure, Need, Node, RunStatus, SkipCause
+from penstock.core.model import Abandoned, Failure, Need, Node, RunStatus, SkipCause
 from penstock.observers.lines import Lines
 from penstock.observers.tally import Tally
 
@@ -78,7 +78,8 @@ def skip(path: P, cause: SkipCause = SkipCause.UPSTREAM, because: P | None = Non
 
 
 def cancelled(path: P, at: float, abandoned: str | None = None) -> e.NodeCancelled:
-    return e.NodeCancelled(path, 1, abandoned, at, at)
+    left = None if abandoned is None else Abandoned(abandoned, str(path))
+    return e.NodeCancelled(path, 1, left, at, at)
 
 
 def tally(graph: Graph, play: Iterable[Any]) -> Tally:

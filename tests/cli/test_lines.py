@@ -68,7 +68,7 @@ def test_skips_cancellations_and_overrides():
             succeed(load, 0.0, 0, "override"),
             start(parse, 0.0),
             e.CancelAsked("interrupted", 1.0),
-            cancelled(parse, 2.0, "penstock-1 (parse)"),
+            cancelled(parse, 2.0, "penstock-1"),
             skip(save, SkipCause.STOPPED),
             finish(RunStatus.CANCELLED, 2.0),
         )
@@ -77,7 +77,7 @@ def test_skips_cancellations_and_overrides():
 00:00:00  load   succeeded in < 1 ms (override)
 00:00:00  parse  started
 00:00:01  cancelling: waiting for what runs; once more ends it at once
-00:00:02  parse  cancelled; penstock-1 (parse) goes on by itself
+00:00:02  parse  cancelled; penstock-1 goes on by itself
 00:00:02  save   skipped: the run was cancelled
 00:00:02  run r1 cancelled in 2.0 s"""
     )

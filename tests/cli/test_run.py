@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from penstock.cli.as_json import NotPlain, plain
-from penstock.core.model import NodeStatus, RunStatus
+from penstock.core.model import Abandoned, NodeStatus, RunStatus
 from penstock.core.result import NodeResult, RunResult
 from penstock.observers.marks import Signs
 from penstock.observers.page import plain as as_text
@@ -238,7 +238,7 @@ def test_of_many_failures_the_first_are_told():
         RunStatus.FAILED,
         failures,
         dict,
-        abandoned=("penstock-1 (load)",),
+        abandoned=(Abandoned("penstock-1", "load"),),
         warnings=("observer x raised",),
     )
     lines = [as_text(line) for line in summary(tally(graph, play), result, 100, Signs("ascii"))]

@@ -31,6 +31,7 @@ from penstock.core.model import (
     Need,
     Node,
     RetryPolicy,
+    RunOptions,
     Timeout,
 )
 from penstock.core.plan import Plan
@@ -46,12 +47,16 @@ def never(**_: Any) -> Any:
     raise AssertionError("a play makes no calls")
 
 
+def _no_key(_: Any) -> str:
+    raise AssertionError("a play says the keys itself")
+
+
 def node(
     id: str,
     *needs: str | Need,
     attempts: int = 1,
     delay: float = 0.0,
-    timeout: float | None = None,
+    timeout: float | Timeout | None = None,
     when: bool = False,
     limits: Sequence[Limit | LimitUse] = (),
     runner: str = "left",
@@ -66,7 +71,7 @@ def node(
             need if need.how == "after" else need._replace(param=f"n{at}") for at, need in enumerate(wants)
         ),
         retry=RetryPolicy(attempts, delay, exponential_base=1.0, jitter="none") if attempts > 1 else None,
-        timeout=None if timeout is None else Timeout(timeout),
+        timeout=timeout if timeout is None or isinstance(timeout, Timeout) else Timeout(timeout),
         when=Condition(never) if when else None,
         limits=tuple(each.take(1) if isinstance(each, Limit) else each for each in limits),
         runner=runner,
@@ -74,12 +79,18 @@ def node(
     )
 
 
-def each(id: str) -> Need:
-    return Need(id, "each")
+def each(id: str, *, keyed: bool = False) -> Need:
+    """A call per element; a play says their keys itself."""
+    return Need(id, "each", key=_no_key if keyed else None)
 
 
 def gather(id: str, failures: Any = "raise", levels: int = 1) -> Need:
     return Need(id, "gather", failures=failures, levels=levels)
+
+
+def fold(id: str, mapped: str, failures: Any = "raise", **more: Any) -> Node:
+    """A node that takes the items of a map one by one."""
+    return node(id, gather(mapped, failures), kind="gather", **more)
 
 
 def outcome(id: str) -> Need:
@@ -124,7 +135,7 @@ def fails(
 
 def stopped(path: str, *, token: int | None = None, left: str | None = None) -> Said:
     """An attempt ended because it was told to; `left` names what could not be made to end."""
-    return (c.ENDED, path, token, c.CANCELLED, left, None)
+    return (c.ENDED, path, token, c.CANCELLED, left and (left, ""), None)
 
 
 def returned(path: str, *, token: int | None = None) -> Said:
@@ -135,8 +146,34 @@ def began(path: str, *, token: int | None = None) -> Said:
     return (c.BEGAN, path, token)
 
 
-def yields(path: str, element: Any = None, *, token: int | None = None) -> Said:
-    return (c.YIELDED, path, token, element)
+def idles(path: str, *, token: int | None = None) -> Said:
+    """An attempt has shown no sign of life for too long."""
+    return (c.IDLED, path, token)
+
+
+def yields(
+    path: str,
+    element: Any = None,
+    *,
+    token: int | None = None,
+    keys: Sequence[int | str | None] | None = None,
+) -> Said:
+    return (c.YIELDED, path, token, element, keys)
+
+
+def keyed(source: str, head: str, *keys: int | str) -> Said:
+    """The keys of the elements of a map; said before the value of its source."""
+    return (c.KEYED, source, None, head, list(keys))
+
+
+def folds(path: str, upto: int, *, token: int | None = None) -> Said:
+    """A slice of a fold is done: it has taken the items before `upto`."""
+    return (c.FOLDED, path, token, upto)
+
+
+def granted(path: str) -> Said:
+    """The limits wider than the run are held for this node."""
+    return (c.GRANTED, path, None)
 
 
 def answers(path: str, value: Any) -> Said:
@@ -180,6 +217,9 @@ class Play:
         max_concurrency: int | None = None,
         capacities: Mapping[str, int] | None = None,
         grace: float = 10.0,
+        deadline: float | None = None,
+        retry_budget: int | None = None,
+        max_abandoned: int = 32,
         override: Mapping[str, Any] | None = None,
         seed: int = 0,
         keep_all: bool = True,
@@ -191,8 +231,12 @@ class Play:
             "max_concurrency": max_concurrency,
             "capacities": capacities,
             "grace": grace,
+            "deadline": deadline,
+            "retry_budget": retry_budget,
+            "max_abandoned": max_abandoned,
         }
         self.now = 0.0
+        self._began: dict[tuple[int, int], float] = {}
         self.machine = self.fresh()
         self._shadow = self.fresh() if checked else None
         self.events: list[events.Event] = []
@@ -206,7 +250,9 @@ class Play:
 
     def fresh(self) -> Machine:
         """Another machine of the same plan and options."""
-        return Machine(self.plan, **self._options)
+        options = dict(self._options)
+        capacities = options.pop("capacities", None)
+        return Machine(self.plan, RunOptions(**options), capacities)
 
     def step(self, *said: Said, at: float | None = None) -> list[str]:
         """Lets time pass to `at`, says all this at once, and gives back the commands."""
@@ -227,10 +273,11 @@ class Play:
         return self.commands
 
     def number(self, path: str) -> int:
-        """The machine's number of a node, or of an item as in ``parse[3]``."""
-        found = re.fullmatch(r"(.*?)(?:\[([\d,]+)\])?", path)
+        """The machine's number of a node, or of an item as in ``parse[3]`` and ``parse[left]``."""
+        found = re.fullmatch(r"(.*?)(?:\[(.+)\])?", path)
         assert found is not None
-        items = tuple(int(item) for item in found[2].split(",")) if found[2] else ()
+        words = found[2].split(",") if found[2] else []
+        items = tuple(int(word) if word.isdigit() else word for word in words)
         return self.machine.state.find(events.NodePath(found[1], items))
 
     def status(self, path: str) -> str:
@@ -265,17 +312,27 @@ class Play:
             return (kind, *rest)
         i = self.number(path)
         token = self.machine.state.token[i] if token is None else token
-        if kind == c.ENDED:
-            return (kind, i, token, *rest, self.now, self.now)
+        if kind in (c.ENDED, c.FOLDED):
+            return (kind, i, token, *rest, self._began.get((i, token), self.now), self.now)
         if kind == c.BEGAN:
+            self._began[i, token] = self.now
             return (kind, i, token, self.now)
-        if kind in (c.DECIDED, c.ANSWERED):
+        if kind == c.KEYED:
+            return (kind, i, self._scope_of_head(rest[0]), *rest[1:])
+        if kind in (c.DECIDED, c.ANSWERED, c.GRANTED):
             return (kind, i, *rest)
         return (kind, i, token, *rest)
 
+    def _scope_of_head(self, head: str) -> int:
+        graph = self.plan.graph
+        return [scope.head for scope in graph.scopes].index(graph.index[head])
+
     def _text(self, command: c.Command) -> str:
-        kind, i, token, *rest = command
+        kind, i, *rest = command
         path = str(self.machine.state.path(i))
+        if kind == c.ACQUIRE:
+            return f"acquire for {path}"
+        token, *rest = rest
         if kind == c.DECIDE:
             return f"ask {'when' if token == c.WHEN else 'trigger'} of {path}"
         if kind == c.STOP:
@@ -303,6 +360,12 @@ def text_of(event: events.Event) -> str:
             return f"{path} failed #{token} by {failure.kind}"
         case events.NodeSkipped(path, cause, because):
             return f"{path} skipped, {cause.value}: {because}"
+        case events.RestSkipped(_, nodes, first, size, cause, because):
+            return f"{'+'.join(nodes)} skipped {size} from {first}, {cause.value}: {because}"
+        case events.NodeFolded(path, token, upto):
+            return f"{path} folded {upto} #{token}"
+        case events.DeadlineReached(at):
+            return f"deadline reached at {at:g}"
         case events.NodeCancelled(path, token):
             return f"{path} cancelled #{token}"
         case events.NodeWaiting(path, token):

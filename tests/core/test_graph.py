@@ -179,8 +179,8 @@ def test_the_longest_name():
         ),
         (
             [node("a", limits=[Limit("x", 1)]), node("b", limits=[Limit("x", 2)])],
-            "step 'b': two limits called 'x' differ: Limit(name='x', capacity=1, rate=None) and "
-            "Limit(name='x', capacity=2, rate=None)",
+            "step 'b': two limits called 'x' differ: Limit(name='x', capacity=1, rate=None, scope='run') and "
+            "Limit(name='x', capacity=2, rate=None, scope='run')",
         ),
         (
             [node("a", limits=[Limit("x", 2), Limit("x", 2)])],
@@ -223,6 +223,10 @@ def test_the_longest_name():
             "step 'b': it has two each(); map over one and use() the other",
         ),
         (
+            [node("a"), node("c"), node("b", each("a")._replace(part=0), each("c")._replace(part=1))],
+            "step 'b': it has two each(); map over one and use() the other",
+        ),
+        (
             [node("a"), node("b", each("a")), node("c", each("a")), node("d", "b", "c")],
             "step 'd': 'b' and 'c' belong to different maps, so their items do not pair; "
             "gather() one of them",
@@ -253,6 +257,13 @@ def test_levels_of_maps():
     )
     depth = {one.id: graph.scopes[graph.scope_of[graph.index[one.id]]].depth for one in graph.nodes}
     assert depth == {"a": 0, "b": 1, "c": 2, "d": 2, "e": 1, "f": 0, "g": 0, "h": 1}
+
+
+def test_parts_of_one_element_make_one_map():
+    parts = [each("a")._replace(param=f"p{part}", part=part) for part in range(3)]
+    graph = Graph("graph", [node("a"), node("b", *parts)])
+    assert [scope.depth for scope in graph.scopes] == [0, 1]
+    assert graph.scope_of == [0, 1]
 
 
 def test_levels_ancestors_and_order():

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from penstock.core.limits import Gauge
 from penstock.core.model import Limit, Rate
+from tests.core.play import Play, node
 
 PER = 10.0
 quarters = st.integers(0, 60).map(lambda n: n / 4)
@@ -80,3 +81,20 @@ def test_weight_counts_on_both_sides():
     gauge.give_back(2)
     assert (gauge.free, gauge.room(0.0), gauge.room(PER)) == (3, 2, 3)
     assert (gauge.next_time(3), gauge.next_time(2)) == (PER, None)
+
+
+def test_limits_wider_than_the_run_are_not_the_runs_to_measure():
+    own, wide = Limit("own", 1), Limit("wide", 1, scope="process")
+    play = Play(node("a", limits=[own.take(1), wide]), node("b", limits=[wide]))
+    state, plan = play.machine.state, play.plan
+    assert (list(state.gauges), state.names) == (["own"], ["own"])
+    assert [plan.limits[play.number(id)] for id in "ab"] == [(("own", 1),), ()]
+    assert [[use.limit for use in plan.wide[play.number(id)]] for id in "ab"] == [[wide], [wide]]
+
+
+def test_a_start_that_takes_more_than_has_left_the_window_waits_for_the_youngest_it_needs():
+    gauge = Gauge(Limit("api", None, Rate(3, PER)))
+    for at in (0.0, 1.0, 2.0):
+        gauge.take(1, at)
+    assert [gauge.next_time(weight) for weight in (1, 2, 3)] == [10.0, 11.0, 12.0]
+    assert [gauge.room(at) for at in (9.75, 10.0, 11.0, 12.0)] == [0, 1, 2, 3]

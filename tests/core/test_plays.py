@@ -301,7 +301,9 @@ class TestTimeouts:
         assert play.alarm == 15
         assert play.step(at=15) == ["abandon a#1"]
         play.step(stopped("a", left="task of a"))
-        assert play.machine.state.failures[0][-1].abandoned == "task of a"
+        left = play.machine.state.failures[0][-1].abandoned
+        assert left is not None
+        assert (left.name, left.path) == ("task of a", "a")
         assert play.finished == "failed"
 
     def test_the_alarm_of_an_attempt_that_has_ended_wakes_nobody(self):

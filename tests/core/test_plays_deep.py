@@ -10,7 +10,7 @@ from penstock.core import commands as c
 from penstock.core import events
 from penstock.core.graph import Graph
 from penstock.core.machine import Machine
-from penstock.core.model import Node
+from penstock.core.model import Node, OnFailure, RunOptions
 from penstock.core.plan import Plan
 from tests.core.play import Play, each, fails, gather, node, ok
 
@@ -30,9 +30,9 @@ def shallow(frames: int = 60) -> Iterator[None]:
         sys.setrecursionlimit(before)
 
 
-def machine_of(nodes: list[Node], on_failure: str = "stop") -> Machine:
+def machine_of(nodes: list[Node], on_failure: OnFailure = "stop") -> Machine:
     with shallow():
-        machine = Machine(Plan(Graph("deep", nodes)), on_failure=on_failure)
+        machine = Machine(Plan(Graph("deep", nodes)), RunOptions(on_failure=on_failure))
         machine.begin(events.RunStarted("r", "deep", (), 0, {}, None, (), {}, {}, None, 0.0))
     return machine
 
@@ -80,7 +80,7 @@ def test_s26_a_star_with_few_slots():
     many = 20_000
     star = [node("hub"), *[node(f"n{i}", "hub") for i in range(many)]]
     plan = Plan(Graph("star", star))
-    machine = Machine(plan, max_concurrency=1)
+    machine = Machine(plan, RunOptions(max_concurrency=1))
     machine.begin(events.RunStarted("r", "star", (), 0, {}, None, (), {}, {}, None, 0.0))
     assert play_out(machine) == many + 2
 

@@ -69,7 +69,7 @@ class TestStreams:
 def _step(play: Play, machine: Any, yielded: list[tuple[int, int, int, Any]]) -> list[str]:
     from penstock.core import commands as c
 
-    machine.step([(c.YIELDED, i, token, element) for _, i, token, element in yielded], play.now + 5)
+    machine.step([(c.YIELDED, i, token, element, None) for _, i, token, element in yielded], play.now + 5)
     return [text_of(machine.event(fact)) for fact in machine.drain()]
 
 

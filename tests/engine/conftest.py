@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from penstock.core import engine
-from tests.engine.tools import Clock, Flags
+from tests.engine.tools import Flags
 
 
 @pytest.fixture
@@ -13,11 +12,3 @@ def flags() -> Iterator[Flags]:
     made = Flags()
     yield made
     made.set_all()
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock of all runs of this test."""
-    made = Clock()
-    monkeypatch.setattr(engine, "wall_anchored_clock", lambda: made)
-    return made

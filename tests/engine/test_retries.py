@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from penstock.core.errors import GraphError, RetryAfter
 from penstock.core.model import Limit, LimitUse, Need, Node, Rate, RetryPolicy, RunOptions, RunStatus
 from penstock.flow import Context, Flow, each, gather, use
+from penstock.testing import Faults, run
 from tests.engine.tools import GO_ON, run_nodes, statuses
 
 
@@ -134,33 +135,21 @@ def test_r05_each_attempt_starts_from_the_committed_values(runner):
     assert seen == [(5, {"y": 1})] * 3
 
 
-def test_the_jitter_of_one_seed_is_the_same_each_time_and_differs_by_step_and_seed(monkeypatch):
-    """The clock stands still, so what an event says is due is the delay itself."""
-    from penstock.core import engine
-
-    monkeypatch.setattr(engine, "wall_anchored_clock", lambda: lambda: 0.0)
+def test_the_jitter_of_one_seed_is_the_same_each_time_and_differs_by_step_and_seed():
+    """All first attempts end at 0 s, so what an event says is due is the delay itself."""
 
     def dues(seed: int) -> dict[str, float]:
-        found: dict[str, float] = {}
+        flow, found = Flow("flow"), dict[str, float]()
 
         def on_event(event):
             if type(event).__name__ == "NodeRetrying":
+                assert event.ended == 0.0
                 found[str(event.path)] = event.due
-                if len(found) == 10:
-                    handle.cancel()
-
-        flow, started = Flow("flow"), threading.Event()
-
-        def fail():
-            assert started.wait(30)
-            raise LookupError
 
         for at in range(10):
-            flow.add(fail, name=f"s{at}", retry=RetryPolicy(3, 2.0), runner="threads")
-        options = RunOptions(on_failure="continue", seed=seed, observers=[on_event])
-        handle = flow.start(options=options)
-        started.set()
-        handle.result(30)
+            flow.add(lambda: 1, name=f"s{at}", retry=RetryPolicy(2, 2.0))
+        faults = Faults().seeded("all", rate=1.0)
+        run(flow, faults=faults, options=RunOptions(on_failure="continue", seed=seed, observers=[on_event]))
         return found
 
     first = dues(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -39,9 +40,37 @@ def test_d04_values_are_handed_on_by_reference(runner):
     assert result["look"] == [1, 2]
 
 
-def test_d04_copies_are_not_there_yet_and_are_refused_by_name():
-    with pytest.raises(TypeError, match="values"):
-        RunOptions(values="copied")  # type: ignore[call-arg]
+@pytest.mark.parametrize("runner", ["threads", "inline", "aio"])
+def test_d04_with_copies_each_consumer_has_its_own(runner):
+    seen: list[Any] = []
+
+    def change(x):
+        seen.append(x)
+        x[0].append(len(seen))
+        return x
+
+    async def later(x):
+        return change(x)
+
+    flow = Flow("flow")
+    flow.add(lambda: [[0], {"deep": [1]}], name="source", keep=True)
+    for name in "abc":
+        flow.add(later if runner == "aio" else change, name=name, x=use(flow.steps["source"]), runner=runner)
+    result = flow.run(options=RunOptions(values="copied"))
+    assert result["source"] == [[0], {"deep": [1]}]
+    assert sorted(value[0][1] for value in seen) == [1, 2, 3]
+    assert all(len(value[0]) == 2 for value in seen)
+    assert len({id(value) for value in seen}) == 3
+
+
+def test_d04_what_cannot_be_copied_fails_its_consumer_and_says_so():
+    flow = Flow("flow")
+    flow.add(lambda: threading.Lock(), name="lock")
+    flow.add(lambda x: 1, name="taker", x=use(flow.steps["lock"]))
+    failure = flow.run(options=RunOptions(values="copied")).nodes["taker"].failure
+    assert failure is not None
+    assert failure.type == "TypeError"
+    assert failure.text.startswith("values='copied', and the value for 'x' cannot be copied: ")
 
 
 def test_d05_what_the_producer_changes_later_is_seen_by_later_consumers():

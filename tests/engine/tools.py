@@ -1,4 +1,4 @@
-"""What the engine's tests share: flags that never wait for ever, a clock, other interpreters."""
+"""What the engine's tests share: flags that never wait for ever, other interpreters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,16 +43,6 @@ class Flags:
     def set_all(self) -> None:
         for flag in list(self._flags.values()):
             flag.set()
-
-
-class Clock:
-    """Goes as the real one does, and can be set forward: nobody has to wait for a timeout."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def __call__(self) -> float:
-        return time.monotonic() + self.ahead
 
 
 def statuses(result: RunResult) -> dict[str, str]:

@@ -1,31 +1,27 @@
-"""Random graphs, small and odd, and the count of what they have covered.
+"""Random graphs, small and odd.
 
-The generator builds valid graphs only and knows nothing of how a run goes; `Coverage` says whether its dice
+The generator builds valid graphs only and knows nothing of how a run goes; `coverage` says whether its dice
 are loaded well enough. It must never import anything of the package under test.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from random import Random
 
+from tests.model.features import FEATURES, dress, instances
+from tests.model.shapes import showcase
 from tests.model.spec import (
-    TRIGGERS,
-    Fact,
     GraphSpec,
-    Instance,
     LimitSpec,
     Need,
     OnFailure,
-    Path,
     Scope,
     Script,
     Step,
     Trigger,
     problems,
-    scopes,
     seen_at,
 )
 
@@ -34,27 +30,33 @@ MOST_STEPS = 14
 DEEPEST = 3
 
 
-def random_spec(rng: Random) -> GraphSpec:
-    """Make a valid graph of 1 to 14 steps; one state of `rng` gives one graph."""
+def generate(seed: int, features: Set[str] = FEATURES) -> GraphSpec:
+    """Make the graph of a seed, with these features and no others."""
+    return random_spec(Random(seed), features)
+
+
+def random_spec(rng: Random, features: Set[str] = FEATURES) -> GraphSpec:
+    """Make a valid graph of 1 to 14 steps or a few more; one state of `rng` gives one graph."""
+    unknown = set(features) - FEATURES
+    if unknown:
+        raise ValueError(f"no such features: {sorted(unknown)}; there are {sorted(FEATURES)}")
     while True:
         dice = rng.random()
-        spec = _finale(rng) if dice < 0.46 else _clean_up(rng) if dice < 0.5 else _any_graph(rng)
+        if dice < 0.28:
+            spec = _finale(rng)
+        elif dice < 0.3:
+            spec = _clean_up(rng)
+        elif dice < 0.315:
+            spec = _plain_chain(rng)
+        elif dice < 0.43 or not features:
+            spec = _any_graph(rng)
+            if rng.random() < 0.6:
+                spec = dress(rng, spec, features)
+        else:
+            spec = showcase(rng, features)
         assert not problems(spec), (problems(spec), spec)
         if instances(spec, Script.of(spec)) <= MOST_INSTANCES:
             return spec
-
-
-def instances(spec: GraphSpec, script: Script) -> int:
-    """Count the instances of a run in which every map opens: no run has more."""
-    sources = {step.id: step.source or "" for step in spec.steps}
-
-    def count(heads: Scope, path: Path) -> int:
-        if not heads:
-            return 1
-        size = script.size(sources[heads[0]], path)
-        return sum(count(heads[1:], (*path, index)) for index in range(size))
-
-    return sum(count(scope, ()) for scope in scopes(spec).values())
 
 
 def _any_graph(rng: Random) -> GraphSpec:
@@ -98,7 +100,7 @@ def _finale(rng: Random) -> GraphSpec:
         needs = (Need(first[0].id, "after"), *needs)
     triggers: tuple[Trigger, ...] = ("always",)
     if rng.random() < 0.8:
-        triggers = ("all_failed",) * 4 + ("none_failed", "any_succeeded") * 2 + ("all_done", "callable")
+        triggers = ("all_failed",) * 4 + ("none_failed", "any_succeeded", "all_done", "callable") * 2
     last = [
         Step(
             id=f"end{index}",
@@ -108,7 +110,7 @@ def _finale(rng: Random) -> GraphSpec:
             delay=2.0,
             when=rng.random() < 0.3,
         )
-        for index in range(rng.randint(2, 7))
+        for index in range(rng.randint(4, 12))
     ]
     spec = GraphSpec(
         steps=(*first, *last),
@@ -134,6 +136,19 @@ def _clean_up(rng: Random) -> GraphSpec:
     return GraphSpec(
         steps=steps, on_failure=_on_failure(rng), cancel_after=cancel_after, seed=max(seeds, key=retries)
     )
+
+
+def _plain_chain(rng: Random) -> GraphSpec:
+    """Make a few steps in a row, of which nearly all succeed."""
+    steps = [Step("s0")]
+    for at in range(1, rng.randint(2, 5)):
+        steps.append(Step(f"s{at}", (Need(f"s{at - 1}", "use"),)))
+    seeds = [rng.getrandbits(32) for _ in range(3)]
+
+    def failures(seed: int) -> int:
+        return sum(Script(seed).outcome(step.id, (), 1)[0] != "ok" for step in steps)
+
+    return GraphSpec(tuple(steps), on_failure=_on_failure(rng), seed=min(seeds, key=failures))
 
 
 def _unlucky_seed(rng: Random, first: str, last: Sequence[str]) -> int:
@@ -239,122 +254,3 @@ def _plain(rng: Random, parent: str, lenient: bool, after: bool) -> Need:
     if how in ("outcome", "optional"):
         return Need(parent, "outcome" if how == "outcome" else "optional")
     return Need(parent, "use", default=how == "default")
-
-
-# What has been covered
-
-ENDS = ("succeeded", "failed", "skipped-condition", "skipped-upstream", "skipped-stopped", "cancelled")
-LIMITS = ("none", "capacity", "rate", "both", "weight>1", "max_concurrency")
-PHASES = (
-    "nothing started",
-    "something running",
-    "something retrying",
-    "after everything but clean-up",
-    "none",
-)
-CELLS: tuple[str, ...] = (
-    # Every trigger can end in every way. An `always` step is skipped as UPSTREAM or STOPPED only with its
-    # whole map, when the source of the map did not succeed. An `all_done`, `all_failed` or callable one is
-    # skipped as UPSTREAM so, or when the run is stopping and a need that it does not accept has failed.
-    *(f"trigger {trigger} × {end}" for trigger in TRIGGERS for end in ENDS),
-    *(f"on_failure {how} × {what}" for how in ("stop", "drain", "continue") for what in ("failure", "none")),
-    *(f"limit {kind}" for kind in LIMITS),
-    *(f"cancel {phase}" for phase in PHASES),
-    # Depth 0 is a graph without maps: it is never empty.
-    *(f"depth {depth} × {what}" for depth in range(DEEPEST + 1) for what in ("full", "failed item")),
-    *(f"depth {depth} × empty" for depth in range(1, DEEPEST + 1)),
-)
-
-
-class Coverage:
-    """Counts in how many runs each cell occurred: a run counts once for a cell, however often it met it."""
-
-    def __init__(self) -> None:
-        self.runs = 0
-        self.counts: Counter[str] = Counter()
-
-    def note(self, spec: GraphSpec, script: Script, history: Sequence[Fact]) -> None:
-        """Count the cells that a run has met."""
-        self.runs += 1
-        met = {
-            *_trigger_cells(spec, history),
-            *_limit_cells(spec),
-            *_depth_cells(spec, script, history),
-            *_cancel_cells(spec, history),
-            f"on_failure {spec.on_failure} × {_failure(history)}",
-        }
-        self.counts.update(met)
-
-    def table(self) -> str:
-        """Write the counts for people, a cell a line."""
-        wide = max(len(cell) for cell in CELLS)
-        lines = [f"{cell:{wide}} {self.counts[cell]:7}" for cell in CELLS]
-        return "\n".join([f"{'runs':{wide}} {self.runs:7}", *lines])
-
-    def missing(self, minimum: int) -> list[str]:
-        """List the cells that were met in fewer than `minimum` runs."""
-        return [f"{cell}: {self.counts[cell]}" for cell in CELLS if self.counts[cell] < minimum]
-
-
-def _failure(history: Iterable[Fact]) -> str:
-    return "failure" if any(fact[0] == "failed" for fact in history) else "none"
-
-
-def _trigger_cells(spec: GraphSpec, history: Sequence[Fact]) -> Iterator[str]:
-    triggers = {step.id: step.trigger for step in spec.steps}
-    for fact in history:
-        end = f"skipped-{fact[3].lower()}" if fact[0] == "skipped" else fact[0]
-        if end in ENDS:
-            yield f"trigger {triggers[fact[1]]} × {end}"
-
-
-def _limit_cells(spec: GraphSpec) -> Iterator[str]:
-    limits = {limit.name: limit for limit in spec.limits}
-    used = [(limits[name], weight) for step in spec.steps for name, weight in step.limits]
-    if not used:
-        yield "limit none"
-    if spec.max_concurrency is not None:
-        yield "limit max_concurrency"
-    for limit, weight in used:
-        if weight > 1:
-            yield "limit weight>1"
-        yield f"limit {'rate' if limit.capacity is None else 'capacity' if limit.rate is None else 'both'}"
-
-
-def _depth_cells(spec: GraphSpec, script: Script, history: Sequence[Fact]) -> Iterator[str]:
-    """Judge each map that opened by the items of its head; a graph without maps by all its steps."""
-    heads = [step for step in spec.steps if step.source is not None]
-    ended = {(fact[1], fact[2]): fact[0] for fact in history if fact[0] in ("succeeded", "failed")}
-    if not heads and "failed" in ended.values():
-        yield "depth 0 × failed item"
-    elif not heads and len(ended) == list(ended.values()).count("succeeded") == len(spec.steps):
-        yield "depth 0 × full"
-    opened = [(fact[1], fact[2], fact[3]) for fact in history if fact[0] == "expanded"]
-    for head, path, count in opened:
-        ends = [ended.get((head, (*path, index))) for index in range(count)]
-        if not ends:
-            yield f"depth {len(path) + 1} × empty"
-        elif "failed" in ends:
-            yield f"depth {len(path) + 1} × failed item"
-        elif set(ends) == {"succeeded"}:
-            yield f"depth {len(path) + 1} × full"
-
-
-def _cancel_cells(spec: GraphSpec, history: Sequence[Fact]) -> Iterator[str]:
-    asked = [index for index, fact in enumerate(history) if fact[0] == "cancel_asked"]
-    if not asked:
-        yield "cancel none"
-        return
-    always = {step.id for step in spec.steps if step.trigger == "always"}
-    states: dict[Instance, str] = {
-        (fact[1], fact[2]): fact[0] for fact in history[: asked[0]] if len(fact) > 3
-    }
-    later = {fact[1] for fact in history[asked[0] :] if len(fact) > 3}
-    if not any(fact[0] == "started" for fact in history[: asked[0]]):
-        yield "cancel nothing started"
-    if "started" in states.values():
-        yield "cancel something running"
-    if "retrying" in states.values():
-        yield "cancel something retrying"
-    if later and later <= always:
-        yield "cancel after everything but clean-up"

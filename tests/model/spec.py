@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from math import ceil, inf
 from typing import Any, Literal
 
-Path = tuple[int, ...]
+Path = tuple[int | str, ...]  # an index for each level, or the key where the map has keys
 Instance = tuple[str, Path]
 Fact = tuple[Any, ...]
 Scope = tuple[str, ...]
 Values = Mapping[Instance, object]
 
 How = Literal["use", "each", "gather", "after", "outcome", "optional"]
-Policy = Literal["raise", "drop", "keep"]
+Policy = Literal["raise", "drop", "keep"] | int | float  # a number is a quorum: of items, or a share of them
 Trigger = Literal[
     "all_succeeded", "all_done", "none_failed", "any_succeeded", "all_failed", "always", "callable"
 ]
@@ -47,6 +48,12 @@ class Need:
     policy: Policy = "raise"  # gather only
     levels: int = 1  # gather only: gather(gather(s)) is 2
     default: bool = False  # use only: the parameter has a default, so a CONDITION skip is accepted
+    keyed: bool = False  # each only: the elements are told apart by keys and not by where they stand
+
+    @property
+    def quorum(self) -> int | float | None:
+        """What the gather asks of its items, where that is a quorum."""
+        return None if isinstance(self.policy, str) else self.policy
 
     @property
     def is_data(self) -> bool:
@@ -71,14 +78,27 @@ class Step:
     optional: bool = False
     max_attempts: int = 1
     delay: float = 0.0
-    timeout: float | None = None
+    timeout: float | None = None  # of an attempt
+    total: float | None = None  # of all attempts and the waits between them
+    idle: float | None = None
     limits: tuple[tuple[str, int], ...] = ()  # (name, weight)
     runner: Literal[0, 1] = 0
+    slow: bool = False  # its attempts take longer than others
+    many: bool = False  # its list is longer than others
+    stream: bool = False
+    fold: bool = False  # its one need is a gather; it takes the items one by one
+    clings: bool = False  # nothing ends its attempts before they end by themselves: they are abandoned
+    case: tuple[str, int, int] | None = None  # (router, which, of how many): `when` asks for this branch
 
     @property
     def source(self) -> str | None:
         """The parent whose elements this step maps over, for the head of a map."""
         return next((need.parent for need in self.needs if need.how == "each"), None)
+
+    @property
+    def keyed(self) -> bool:
+        """Whether the map that it heads has keys."""
+        return any(need.keyed for need in self.needs)
 
 
 @dataclass(frozen=True)
@@ -88,6 +108,7 @@ class LimitSpec:
     name: str
     capacity: int | None = None
     rate: tuple[int, float] | None = None
+    wide: bool = False  # shared with other runs: to be asked for, and granted, before each attempt
 
 
 @dataclass(frozen=True)
@@ -100,11 +121,16 @@ class GraphSpec:
     max_concurrency: int | None = None
     capacities: tuple[int, int] = (1000, 1000)
     cancel_after: int | None = None  # cancel is asked once this many facts have been recorded
+    deadline: float | None = None
+    retry_budget: int | None = None
+    max_abandoned: int = 1000
+    grace: float = 50.0
     seed: int = 0
 
-    def sources(self) -> frozenset[str]:
-        """Give the steps that somebody maps over: their value is a list."""
-        return frozenset(step.source for step in self.steps if step.source is not None)
+    def lists(self) -> frozenset[str]:
+        """Give the streams and the steps that somebody maps over: their value is a list."""
+        mapped = {step.source for step in self.steps if step.source is not None}
+        return frozenset(mapped | {step.id for step in self.steps if step.stream})
 
 
 @dataclass(frozen=True)
@@ -117,11 +143,18 @@ class Script:
 
     seed: int
     can_hang: frozenset[str] = frozenset()  # steps with a timeout: nothing else would end a hanging attempt
+    streams: frozenset[str] = frozenset()
+    many: frozenset[str] = frozenset()
+    slow: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, spec: GraphSpec) -> Script:
         """Make the script that belongs to a spec."""
-        return cls(spec.seed, frozenset(step.id for step in spec.steps if step.timeout is not None))
+        timed = {step.id for step in spec.steps if (step.timeout, step.total) != (None, None)}
+        streams = frozenset(step.id for step in spec.steps if step.stream)
+        many = frozenset(step.id for step in spec.steps if step.many)
+        slow = frozenset(step.id for step in spec.steps if step.slow)
+        return cls(spec.seed, frozenset(timed), streams, many, slow)
 
     def outcome(self, node: str, path: Path, attempt: int) -> tuple[Kind, float]:
         """Say how an attempt ends that nobody disturbs, and after how long.
@@ -129,14 +162,35 @@ class Script:
         Durations are multiples of 1/4, exact as floats: ties are frequent, rounding never matters.
         """
         duration = 0.25 * (1 + int(16 * self._draw("duration", node, path, attempt) ** 3))
-        if self._draw("outcome", node, path, attempt) >= self._pick(
-            "failures", (0.0, 0.06, 0.12, 0.25, 0.45)
-        ):
-            return "ok", duration
+        duration *= 1 + 3 * (node in self.slow)
+        kind = self._kind(node, path, attempt)
+        if kind != "hang" and node in self.streams:
+            duration += self.pace(node, path) * self.yields(node, path, attempt)
+        return kind, duration
+
+    def _kind(self, node: str, path: Path, attempt: int) -> Kind:
+        rate = self._pick("failures", (0.0, 0.06, 0.12, 0.25, 0.45))
+        if self._draw("outcome", node, path, attempt) >= rate:
+            return "ok"
         how = self._draw("failure", node, path, attempt)
         if how < 0.2 and node in self.can_hang:
-            return "hang", duration
-        return ("fatal" if how > 0.75 else "error"), duration
+            return "hang"
+        return "fatal" if how > 0.75 else "error"
+
+    def yields(self, node: str, path: Path, attempt: int) -> int:
+        """Say how many elements an attempt of a stream gives that nobody disturbs."""
+        size = self.size(node, path)
+        if self._kind(node, path, attempt) == "ok":
+            return size
+        return int((size + 1) * self._draw("yields", node, path, attempt))
+
+    def pace(self, node: str, path: Path) -> float:
+        """Say how long a stream takes for each element."""
+        return (0.0, 0.25, 0.25, 0.5)[int(4 * self._draw("pace", node, path))]
+
+    def silent(self, node: str, path: Path, attempt: int) -> bool:
+        """Say whether an attempt gives no sign of life, so that a limit to that ends it."""
+        return self._draw("silent", node, path, attempt) < 0.2
 
     def decide(self, node: str, path: Path, what: Literal["when", "trigger"]) -> Answer:
         """Say what the condition or the callable trigger of an instance returns."""
@@ -146,14 +200,35 @@ class Script:
             return "raise"
         return draw >= raises + self._pick("refusals", (0.1, 0.2, 0.35))
 
+    def branch(self, router: str, path: Path, branches: int) -> int:
+        """Say which branch a router asks for."""
+        return int(branches * self._draw("branch", router, path))
+
     def size(self, node: str, path: Path) -> int:
         """Say how many elements the list has that a source returns."""
-        return (0, 0, 1, 1, 2, 2, 2, 3, 3, 4)[int(10 * self._draw("size", node, path))]
+        sizes = (0, 0, 1, 1, 2, 2, 2, 3, 3, 4)
+        if node in self.many:
+            sizes = (2, 3, 3, 4, 4, 4, 5, 5, 6, 7)
+        elif node in self.streams:
+            sizes = (0, 1, 1, 2, 3, 3, 4, 5, 6, 8)
+        return sizes[int(10 * self._draw("size", node, path))]
+
+    def key(self, head: str, outer: Path, index: int) -> int | str:
+        """Say by what a map with keys knows an element: not by an order that would sort as it stands."""
+        draw = int(1000 * self._draw("key", head, outer, index))
+        return 1000 * draw + index if draw % 4 == 0 else f"k{draw}.{index}"
 
     def cleanup(self, node: str, path: Path, attempt: int) -> Cleanup:
-        """Say how a running attempt ends that is told to stop."""
+        """Say how a running attempt ends that is told to stop; a stream that is closed has not succeeded."""
         draw = self._draw("cleanup", node, path, attempt)
+        if node in self.streams and draw < 0.9:
+            return "cancelled"
         return "cancelled" if draw < 0.75 else "ok" if draw < 0.9 else "error"
+
+    def lingers(self, node: str, path: Path, attempt: int) -> float | None:
+        """Say how long an abandoned attempt goes on; None for one that never ends."""
+        draw = self._draw("lingers", node, path, attempt)
+        return None if draw < 0.5 else 0.25 * int(1 + 8 * draw)
 
     def _pick(self, what: str, rates: tuple[float, ...]) -> float:
         return rates[int(len(rates) * self._draw(what))]
@@ -162,25 +237,42 @@ class Script:
         return _digest(self.seed, *key) / 2.0**40
 
 
-def natural_end(step: Step, script: Script, path: Path, attempt: int) -> tuple[str, float]:
-    """Say how an undisturbed attempt ends (ok, error, fatal, timeout) and how long after it began.
+def answer(step: Step, script: Script, path: Path, what: Literal["when", "trigger"]) -> Answer:
+    """Say what the condition or the callable trigger of an instance returns."""
+    if what == "when" and step.case is not None:
+        router, which, branches = step.case
+        return script.branch(router, path, branches) == which
+    return script.decide(step.id, path, what)
 
-    Timeouts are odd multiples of 1/8 and durations multiples of 1/4: the two never fall together.
+
+def patience(step: Step, script: Script, path: Path, attempt: int) -> float:
+    """Say for how long an attempt may go on, whatever was before it.
+
+    Durations are multiples of 1/4. The limits of an attempt are odd multiples of 1/8, those of all attempts
+    of 1/16, and that of the run of 1/32: two of different kinds rarely fall together.
     """
-    kind, duration = script.outcome(step.id, path, attempt)
-    if step.timeout is not None and (kind == "hang" or duration > step.timeout):
-        return "timeout", step.timeout
-    return kind, duration
+    idle = step.idle if script.silent(step.id, path, attempt) else None
+    return min(step.timeout or inf, idle or inf)
+
+
+def least(quorum: int | float, items: int) -> int:
+    """Give how many of so many items a quorum asks for."""
+    return quorum if isinstance(quorum, int) else ceil(quorum * items)
 
 
 def expected_value(node_id: str, path: Path, args: Mapping[str, object], size: int | None = None) -> object:
     """Give the value of a success: small, and different as soon as any input differs.
 
     `args` is keyed by "n0", "n1", ... = the index of the data need in `Step.needs`. `size` is given for a
-    step that somebody maps over (`GraphSpec.sources`): its value is a list of so many elements.
+    step of `GraphSpec.lists`: its value is a list of so many elements.
     """
     seen = _digest(node_id, path, tuple(sorted(args.items())))
     return seen if size is None else [_digest(seen, index) for index in range(size)]
+
+
+def folded(node_id: str, path: Path, so_far: object, item: object) -> object:
+    """Give what a fold has after one item more; it begins with None."""
+    return _digest("fold", node_id, path, so_far, item)
 
 
 def scopes(spec: GraphSpec) -> dict[str, Scope]:
@@ -248,6 +340,12 @@ def _step_problems(step: Step, limits: Mapping[str, LimitSpec]) -> list[str]:
             found.append(f"takes {weight} of limit {name!r}, which never has so many")
     if step.max_attempts < 1:
         found.append("no attempts")
+    if step.fold:
+        needs = [(need.how, need.levels, need.policy in ("raise", "drop")) for need in step.needs]
+        if needs != [("gather", 1, True)] or step.stream or step.when:
+            found.append("a fold has one need, a gather of one level, and does nothing else")
+    if step.stream and step.clings:
+        found.append("a stream can always be closed")
     return found
 
 

@@ -46,6 +46,10 @@ class Mutant(NamedTuple):
 DECIDE = "core/machine/decide.py"
 APPLY = "core/machine/apply.py"
 DISPATCH = "core/machine/dispatch.py"
+ENDS = "core/machine/ends.py"
+JUDGE = "core/machine/judge.py"
+PLAN = "core/plan.py"
+ELEMENTS = "core/elements.py"
 
 MUTANTS = (
     Mutant("a permit is not returned", "core/limits.py", "self.free += weight", "self.free += weight - 1"),
@@ -89,13 +93,13 @@ MUTANTS = (
     Mutant("who waits for a limit is forgotten", DISPATCH, "    heappush(parked, key)", "    pass"),
     Mutant(
         "the hold bit is not set",
-        APPLY,
+        ENDS,
         "        s.hold[j] = 1\n    s.waits[j] -= 1",
         "        pass\n    s.waits[j] -= 1",
     ),
     Mutant(
         "a group closes before its last item",
-        APPLY,
+        ENDS,
         "        if s.waits[i]:\n            return\n",
         "        if s.waits[i] > 1:\n            return\n",
     ),
@@ -108,11 +112,11 @@ MUTANTS = (
     Mutant("a stop leaves retries alone", DECIDE, "for i in _all(s, RETRYING):", "for i in ():"),
     Mutant(
         "clean-up is skipped on a stop",
-        APPLY,
+        ENDS,
         "(not s.stopping or flags & ALWAYS)",
         "not s.stopping",
     ),
-    Mutant("a drain is a stop", APPLY, '"drain": DRAINING', '"drain": STOPPING'),
+    Mutant("a drain is a stop", ENDS, '"drain": DRAINING', '"drain": STOPPING'),
     Mutant(
         "a tolerated failure stops the run",
         APPLY,
@@ -151,12 +155,12 @@ MUTANTS = (
         "if result == RETURNED:",
         "if result == RETURNED and late is None:",
     ),
-    Mutant("anything is mapped over", "core/engine.py", "if self._maps:", "if not self._maps:"),
+    Mutant("anything is mapped over", "core/engine.py", "if self._maps else", "if not self._maps else"),
     Mutant(
         "an abandoned thread's result is posted",
         "runners/threads.py",
-        "if self._running.pop(key, None) is None:\n                self._abandoned",
-        "if self._running.pop(key, None) is None and key in waiting:\n                self._abandoned",
+        "if self._running.pop(key, None) is None:\n                post((GONE",
+        "if self._running.pop(key, None) is None and streams:\n                post((GONE",
     ),
     Mutant(
         "coroutines share their variables",
@@ -175,6 +179,340 @@ MUTANTS = (
         "core/machine/recover.py",
         "if status == RUNNING:",
         "if status == RUNNING and s.token[i] > 1:",
+    ),
+    Mutant(
+        "total counts from each attempt anew",
+        DECIDE,
+        "(s.first.get(i, float(at)) + timeout.total, TOTAL, i, token)",
+        "(at + timeout.total, TOTAL, i, token)",
+    ),
+    Mutant(
+        "an attempt that total ended is tried again",
+        DECIDE,
+        "total = s.first.get(i, began) + timeout.total",
+        "total = math.inf",
+    ),
+    Mutant("a retry at the very end of its time is waited for", DECIDE, "if due >= end:", "if due > end:"),
+    Mutant(
+        "the deadline cancels what it ends",
+        DECIDE,
+        "elif s.expired and not s.plan.flags[s.site[i]] & ALWAYS:",
+        "elif False:",
+    ),
+    Mutant(
+        "the deadline fails clean-up",
+        DECIDE,
+        "elif s.expired and not s.plan.flags[s.site[i]] & ALWAYS:",
+        "elif s.expired:",
+    ),
+    Mutant(
+        "the deadline fails a run that is done",
+        "core/machine/alarms.py",
+        "return s.stopping >= STOPPING or not s.open",
+        "return s.stopping >= STOPPING",
+    ),
+    Mutant(
+        "a run that is past its deadline succeeds",
+        APPLY,
+        "s.expired = s.failed = True",
+        "s.expired = True",
+    ),
+    Mutant(
+        "a failure that stops nothing is named as the cause of a later stop",
+        ENDS,
+        "if level > s.stopping and s.culprit is None",
+        "if s.culprit is None",
+    ),
+    Mutant(
+        "one retry beyond the budget", DECIDE, "s.retried >= s.retry_budget", "s.retried > s.retry_budget"
+    ),
+    Mutant(
+        "one abandoned attempt beyond the bound",
+        APPLY,
+        "if s.abandoned > s.max_abandoned:",
+        "if s.abandoned > s.max_abandoned + 1:",
+    ),
+    Mutant(
+        "an abandoned attempt that is tried again is not counted",
+        APPLY,
+        "        _linger(s, i, s.token[i], failure.abandoned)\n",
+        "        s.lingering[i, s.token[i]] = failure.abandoned\n",
+    ),
+    Mutant(
+        "a retry waits for ever for what its own attempt holds",
+        DECIDE,
+        "for i in [*_all(s, READY), *_all(s, RETRYING)]:",
+        "for i in _all(s, READY):",
+    ),
+    Mutant(
+        "silence of another attempt is taken for this one's",
+        DECIDE,
+        "    _, i, token = reply\n    if s.token[i] == token and s.status[i] == RUNNING:\n        _overdue",
+        "    _, i, token = reply\n    if s.status[i] == RUNNING:\n        _overdue",
+    ),
+    Mutant(
+        "a sign of life counts for the next attempt as well",
+        "core/idle.py",
+        "        self._last.pop(i, None)\n",
+        "",
+    ),
+    Mutant(
+        "a stream that waits for its consumers is silent",
+        "core/idle.py",
+        "if i in paused and i in self._last:",
+        "if False:",
+    ),
+    Mutant(
+        "what a condition left out counts against a quorum",
+        ENDS,
+        "s.left_out if came == CONDITION else s.lost if came == FAILURE else s.cut",
+        "s.lost if came != STOPPED else s.cut",
+    ),
+    Mutant(
+        "a share is rounded down",
+        "core/model.py",
+        "math.ceil(self.least * items - 1e-9)",
+        "math.floor(self.least * items)",
+    ),
+    Mutant(
+        "a quorum is judged when all items have ended, and no sooner",
+        ENDS,
+        "    if fan.sealed:\n        _check_quorums(s, group, site, fan, i)\n",
+        "    if fan.sealed and s.waits[group] < 2:\n        _check_quorums(s, group, site, fan, i)\n",
+    ),
+    Mutant(
+        "a quorum of a stream is judged before its end",
+        ENDS,
+        "    if fan.sealed:\n        _check_quorums(s, group, site, fan, i)\n",
+        "    _check_quorums(s, group, site, fan, i)\n",
+    ),
+    Mutant(
+        "a stream that broke is no item of a quorum",
+        JUDGE,
+        "items = len(fan.rows) + (broken != SUCCESS) - s.left_out.get(group, 0)",
+        "items = len(fan.rows) - s.left_out.get(group, 0)",
+    ),
+    Mutant(
+        "a quorum that only a stop has missed has failed",
+        JUDGE,
+        "whole=True) else STOPPED",
+        "whole=True) else FAILURE",
+    ),
+    Mutant(
+        "a map that never opened is no loss to a quorum",
+        APPLY,
+        "if s.plan.quorums and s.plan.flags[s.site[i]] & GROUP:",
+        "if False:",
+    ),
+    Mutant(
+        "a stream around the maps of a quorum may break",
+        ENDS,
+        "elif plan.quorums and fan.broken is not None:",
+        "elif False:",
+    ),
+    Mutant(
+        "a gather of two levels sees no inner stream that broke",
+        JUDGE,
+        "todo += [] if fan.broken is None else [fan.broken]",
+        "todo += [] if fan.broken is None or number != group else [fan.broken]",
+    ),
+    Mutant(
+        "failures are tolerated under a broken quorum",
+        JUDGE,
+        "if s.plan.node[s.site[group]] in asked and",
+        "if False and",
+    ),
+    Mutant(
+        "a fold goes past a failed item",
+        JUDGE,
+        "return need.failures == DROP and status > SUCCEEDED",
+        "return status > SUCCEEDED",
+    ),
+    Mutant(
+        "a fold starts a slice though its next item has not ended",
+        ENDS,
+        "if at < len(fan.rows) and takes(s, j, fan.rows[at] + place):",
+        "if at < len(fan.rows):",
+    ),
+    Mutant(
+        "a fold keeps the values it has taken",
+        APPLY,
+        "for row in fan.rows[s.folded[i] : upto] if alone else ():",
+        "for row in ():",
+    ),
+    Mutant(
+        "a fold drops values that others want",
+        APPLY,
+        "if s.uses[item] == 1 and s.status[item] == SUCCEEDED:",
+        "if s.status[item] == SUCCEEDED:",
+    ),
+    Mutant(
+        "a fold drops values that are gathered as well",
+        APPLY,
+        "if alone else ():",
+        "if True else ():",
+    ),
+    Mutant(
+        "a fold that waits for its slot is not looked at when its map closes",
+        ENDS,
+        "        if s.status[j] != READY:\n            return  #",
+        "        if s.status[j]:\n            return  #",
+    ),
+    Mutant(
+        "a fold starts a slice after a stop",
+        ENDS,
+        "if s.status[j] != PENDING or not s.waits[j] or s.stopping:",
+        "if s.status[j] != PENDING or not s.waits[j]:",
+    ),
+    Mutant(
+        "a fold that was cut off goes on with nothing",
+        "core/machine/recover.py",
+        "            emit(s, log, facts.FOLDED, i, s.token[i], 0)\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "every slice is the last",
+        "core/folds.py",
+        "not s.waits[i] and upto == len(fan.rows)",
+        "upto == len(fan.rows)",
+    ),
+    Mutant(
+        "items of a map with keys are called by number",
+        "core/machine/state.py",
+        "return element if self.keys is None else self.keys[element]",
+        "return element",
+    ),
+    Mutant(
+        "two elements have one key",
+        ELEMENTS,
+        "if key in places or twin in places:",
+        "if twin in places:",
+    ),
+    Mutant(
+        "a number and a text of one look are two keys",
+        ELEMENTS,
+        "if key in places or twin in places:",
+        "if key in places:",
+    ),
+    Mutant(
+        "values given by hand have no keys",
+        "core/engine.py",
+        "        self.mailbox.replies.extend(self._given)\n",
+        "",
+    ),
+    Mutant(
+        "a step starts without the limits of the process",
+        DISPATCH,
+        "and i not in s.granted:",
+        "and False:",
+    ),
+    Mutant(
+        "limits of the process are asked for twice",
+        DISPATCH,
+        "        if i not in s.acquiring:\n            s.acquiring.add(i)\n",
+        "        if True:\n            s.acquiring.add(i)\n",
+    ),
+    Mutant(
+        "a grant lasts for all attempts",
+        DISPATCH,
+        "        s.granted.discard(i)\n",
+        "        pass\n",
+    ),
+    Mutant(
+        "a grant is kept by a step that will not start",
+        DECIDE,
+        "    if may_start(s, i, now):\n        s.granted.add(i)\n",
+        "    if True:\n        s.granted.add(i)\n",
+    ),
+    Mutant(
+        "a stream opens its maps when it asks for its limits",
+        DECIDE,
+        "if command[0] == START and s.plan.flags",
+        "if s.plan.flags",
+    ),
+    Mutant(
+        "a stream goes on for every place that is free",
+        DECIDE,
+        "if backlog(s, i) > most_ahead(s, i) // 2:",
+        "if backlog(s, i) >= most_ahead(s, i):",
+    ),
+    Mutant(
+        "a stream may be ahead by its consumers' slots alone",
+        DECIDE,
+        "_BACKLOG = 2",
+        "_BACKLOG = 1",
+    ),
+    Mutant(
+        "a stream that was told to stop goes on",
+        DECIDE,
+        "(s.stopping >= STOPPING and not s.plan.flags[s.site[i]] & ALWAYS)",
+        "False",
+    ),
+    Mutant(
+        "an element goes that others want",
+        PLAN,
+        "alone = len(scopes) == 1 and self.uses[source] == takes and not self.keeps[node]",
+        "alone = len(scopes) == 1 and not self.keeps[node]",
+    ),
+    Mutant(
+        "an element stays when its item has ended",
+        ENDS,
+        "        fan.elements[s.element[i - s.total]] = NOTHING\n",
+        "        pass\n",
+    ),
+    Mutant(
+        "rows that clean up are skipped with the rest",
+        DECIDE,
+        "if any(plan.flags[site] & ALWAYS for site in range(level.base, level.base + level.width)):",
+        "if False:",
+    ),
+    Mutant(
+        "rows below a failure outside are skipped as stopped",
+        DECIDE,
+        "if not level.flat or plan.outer[fan.scope] or len(rows) < BULK",
+        "if not level.flat or len(rows) < BULK",
+    ),
+    Mutant(
+        "rows of a map are skipped with those of another",
+        DECIDE,
+        "    if rows[-1] - rows[0] != (len(rows) - 1) * level.width:\n        return",
+        "    if False:\n        return",
+    ),
+    Mutant(
+        "rows that were begun are skipped with the rest",
+        DECIDE,
+        "heads.rstrip(bytes((PENDING, READY)))",
+        "heads.rstrip(bytes((PENDING, READY, RUNNING)))",
+    ),
+    Mutant(
+        "rows skipped as one forget why when more come",
+        DECIDE,
+        " or fan.rest is not None",
+        "",
+    ),
+    Mutant(
+        "rows that come later share the cause of those skipped before",
+        "core/machine/state.py",
+        "if rest is not None and rest[0] <= self.element[number - self.total] < rest[1]:",
+        "if rest is not None and rest[0] <= self.element[number - self.total]:",
+    ),
+    Mutant(
+        "whoever waits for a rate is given up with those who wait for a permit",
+        DECIDE,
+        "if limit.capacity is None or weight + held.get(limit.name, 0) <= limit.capacity:",
+        "if limit.name not in held:",
+    ),
+    Mutant(
+        "who is parked behind one that is given up stays parked",
+        DECIDE,
+        "        if gauge.parked:  # who waited behind one of them may go\n",
+        "        if False:\n",
+    ),
+    Mutant(
+        "an abandoned attempt without limits counts as one that holds some",
+        APPLY,
+        "    if s.plan.flags[s.site[i]] & LIMITED:\n        s.lingering[i, token] = abandoned\n",
+        "    s.lingering[i, token] = abandoned\n",
     ),
 )
 

@@ -41,7 +41,7 @@ def as_json(result: RunResult, tally: Any) -> str:
         "outputs": outputs,
         "outputs_left_out": left_out,
         "tolerated": list(result.tolerated),
-        "abandoned": list(result.abandoned),
+        "abandoned": [left._asdict() for left in result.abandoned],
         "warnings": list(result.warnings),
     }
     return json.dumps(whole, allow_nan=False) + "\n"

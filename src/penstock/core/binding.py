@@ -70,7 +70,8 @@ class Binder:
         """
         s = self._state
         if seen.element:
-            return s.fans[i - s.total].elements[s.element[i - s.total]]
+            element = s.fans[i - s.total].elements[s.element[i - s.total]]
+            return element if need.part is None else element[need.part]
         number = judge.need_number(s, i, seen)
         if need.how == "outcome":
             return self.outcome(number)
@@ -92,7 +93,7 @@ class Binder:
         if status == FAILED:
             return s.failures[number][-1]
         if status == SKIPPED:
-            cause, because = s.skips[number]
+            cause, because = s.skip(number) or (0, None)
             return Skip(CAUSES[cause], None if because is None else str(s.path(because)))
         if status == CANCELLED:
             return Failure("cancelled", "CancelledError", "the run was stopped", retryable=False)
@@ -106,12 +107,14 @@ class Binder:
         node = s.plan.node[s.site[group]]
         place = s.plan.levels[fan.scope].position[node]
         if levels > 1:
-            inner = [row + place for row in fan.rows]
-            return [
+            lists: list[Any] = [
                 self.outcome(one) if s.status[one] == SKIPPED else self._gather(one, levels - 1, failures)
-                for one in inner
+                for one in [row + place for row in fan.rows]
                 if failures == KEEP or s.status[one] != SKIPPED
             ]
+            if failures == KEEP and fan.broken is not None:
+                lists.append(self.outcome(fan.broken))
+            return lists
         rows = fan.rows
         if not s.hold[group] and isinstance(rows, range):
             if not rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from .errors import GraphError, nearest
 from .model import TRIGGERS, Accepts, Condition, Limit, Node
@@ -79,6 +79,13 @@ def check_node(node: Node, limits: dict[str, Limit]) -> None:
         _check_trigger(node)
     if node.kind == "gate" and trigger == "always":
         raise GraphError(f"step {node.id!r}: a gate cannot be clean-up; a stopped run waits for nobody")
+    if node.kind == "gather":
+        (need,) = node.needs if len(node.needs) == 1 else (None,)
+        if need is None or need.how != "gather" or need.levels != 1 or need.failures not in ("raise", "drop"):
+            raise GraphError(
+                f"step {node.id!r}: a fold takes the items of one map, one level deep, with failures='raise' "
+                "or 'drop'"
+            )
     if node.limits:
         _check_limits(node, limits)
     if node.is_async and node.runner in _SYNC_ONLY:
@@ -96,6 +103,28 @@ def check_node(node: Node, limits: dict[str, Limit]) -> None:
             f"step {node.id!r}: an inline step cannot be stopped, so it takes no timeout; "
             "leave out runner='inline' or the timeout"
         )
+
+
+def check_volatile(
+    nodes: Sequence[Node], parents: Sequence[tuple[int, ...]], runner_of: Callable[[Node], str | None]
+) -> None:
+    """Whether a value that cannot leave this process stays in it.
+
+    Raises:
+        GraphError: A node that gives one, or takes one, runs in processes.
+    """
+    for position, node in enumerate(nodes):
+        if node.volatile and runner_of(node) == "processes":
+            raise GraphError(
+                f"step {node.id!r}: its value is volatile, so it cannot be made in another process; "
+                "give it runner='threads', or leave out volatile="
+            )
+        for need, parent in zip(node.needs, parents[position], strict=True):
+            if nodes[parent].volatile and need.how != "after" and runner_of(node) == "processes":
+                raise GraphError(
+                    f"step {node.id!r}: it takes the value of {need.node!r}, which is volatile, "
+                    "so it cannot run in another process; give it runner='threads'"
+                )
 
 
 def _check_trigger(node: Node) -> None:

@@ -5,16 +5,17 @@ a class of its own costs more than all the rest of a turn. `node` is always a nu
 
 Commands                                  Replies
   (START, node, token, now)                 (BEGAN, node, token, at)
-  (STOP, node, token, why)                  (YIELDED, node, token, element)
+  (STOP, node, token, why)                  (YIELDED, node, token, element, keys)
   (ABANDON, node, token)                    (ENDED, node, token, result, payload, writes, began, ended)
   (DECIDE, node, what)                      (DECIDED, node, what, answer)
   (GO_ON, node, token)                      (ANSWERED, node, value)
-                                            (ASKED, reason)
+  (ACQUIRE, node)                           (ASKED, reason)
                                             (GONE, node, token)
                                             (HURRIED,)
-
-Reserved for limits wider than the run: a command that asks for them before the attempt's own, and a reply
-that grants them (semantics.md §4). They come with the store that holds such limits.
+                                            (GRANTED, node)
+                                            (IDLED, node, token)
+                                            (FOLDED, node, token, upto, began, ended)
+                                            (KEYED, node, scope, keys)
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ STOP: Final = 1  # end this attempt soon; why is STOP_RUN or STOP_TIMEOUT
 ABANDON: Final = 2  # the grace is over: reply ENDED now, whatever becomes of it
 DECIDE: Final = 3  # ask the user's condition; what is TRIGGER or WHEN
 GO_ON: Final = 4  # a paused stream may produce again
+ACQUIRE: Final = 5  # take the limits that are wider than the run, all or none; the run's own come after
 
 BEGAN: Final = 0  # the attempt really runs; arms its timeout, changes nothing else
 ENDED: Final = 1  # the attempt is over; result is one of the four below
@@ -38,10 +40,14 @@ ANSWERED: Final = 4  # somebody answered a gate
 ASKED: Final = 5  # somebody asked to cancel the run
 GONE: Final = 6  # an abandoned attempt ended at last
 HURRIED: Final = 7  # what was asked to stop is to be given up now
+GRANTED: Final = 8  # the limits wider than the run are held for this node
+IDLED: Final = 9  # the attempt has shown no sign of life for as long as it may
+FOLDED: Final = 10  # a slice of a fold is done: all items before `upto` are in it
+KEYED: Final = 11  # the keys of the elements that the node's value, which follows, brings to a map
 
 OK: Final = 0  # payload is the value, writes a mapping or None
 FAILED: Final = 1  # payload is a Failure
-CANCELLED: Final = 2  # it was stopped; payload is the name of what was abandoned, or None
+CANCELLED: Final = 2  # it was stopped; payload is (name, stack) of what was abandoned, or None
 RETURNED: Final = 3  # it was never begun and is given back
 
 STOP_RUN: Final = 0
@@ -53,3 +59,4 @@ WHEN: Final = 1
 # How an attempt is to be called; bits.
 TIMED: Final = 1  # somebody wants to know when it really begins
 PURE: Final = 2  # the call only makes a coroutine: no code of the user runs before it is awaited
+STREAM: Final = 4  # the call gives an iterator, or an async one, of elements

@@ -3,9 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from .events import Logged, NodePath, Progressed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class RunLink(NamedTuple):
+    """A run, as the runs that its steps start see it."""
+
+    run_id: str
+    parent: RunLink | None = None
+
+
+CURRENT: ContextVar[RunLink | None] = ContextVar("penstock_run", default=None)
+"""The run in one of whose steps we are."""
+
+
+class Folder(Protocol):
+    """A folder of one attempt's own; `workdir` makes them."""
+
+    @property
+    def path(self) -> Path:
+        """Where the attempt writes; made at the first look."""
+
+    @property
+    def published(self) -> Path:
+        """Where what it wrote will be found once it has succeeded."""
+
+    def travel(self) -> Any:
+        """What makes the same folder in another process."""
 
 
 class Context:
@@ -15,17 +45,28 @@ class Context:
         run_id: Id of the run.
         path: The step's id; for an item with its indices: ``parse[3]``.
         node: The step's id alone.
-        key: Indices of the item, outermost first; empty outside maps.
+        key: Indices of the item, or its keys, outermost first; empty outside maps.
         attempt: Number of this attempt, from 1.
     """
 
-    __slots__ = ("_path", "_say", "_stop", "attempt", "run_id")
+    __slots__ = ("_beat", "_folder", "_path", "_say", "_stop", "attempt", "run_id")
 
-    def __init__(self, run_id: str, path: NodePath, attempt: int, say: Callable[[Any], None]) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        path: NodePath,
+        attempt: int,
+        say: Callable[[Any], None],
+        *,
+        beat: Callable[[], None] | None = None,
+        folder: Folder | None = None,
+    ) -> None:
         self.run_id = run_id
         self.attempt = attempt
         self._path = path
         self._say = say
+        self._beat = beat
+        self._folder = folder
         self._stop = False
 
     def __repr__(self) -> str:
@@ -40,7 +81,7 @@ class Context:
         return self._path.node
 
     @property
-    def key(self) -> tuple[int, ...]:
+    def key(self) -> tuple[int | str, ...]:
         return self._path.items
 
     @property
@@ -55,20 +96,69 @@ class Context:
         looks here now and then and returns."""
         return self._stop
 
+    @property
+    def workdir(self) -> Path:
+        """A folder of this attempt's own, made at the first look.
+
+        If the step succeeds it is moved to `published`, all at once; otherwise it is removed.
+
+        Raises:
+            RuntimeError: The step does not run in a flow.
+        """
+        return self._the_folder().path
+
+    @property
+    def published(self) -> Path:
+        """Where the contents of `workdir` will be found once the step has succeeded: what a step returns to
+        tell others of a file.
+
+        Raises:
+            RuntimeError: The step does not run in a flow.
+        """
+        return self._the_folder().published
+
+    def _the_folder(self) -> Folder:
+        if self._folder is None:
+            raise RuntimeError(f"{self!r} has no folder: it was not made by a run")
+        return self._folder
+
+    def heartbeat(self) -> None:
+        """Says that the step is alive, and nothing else: see `Timeout.idle`."""
+        if self._beat is not None:
+            self._beat()
+
     def progress(self, done: float, total: float | None = None, text: str = "") -> None:
-        """Says how far the step is.
+        """Says how far the step is; a sign of life too.
 
         Args:
             done: Units done so far.
             total: Units in all, if known.
             text: A word about what it is doing.
         """
+        self.heartbeat()
         self._say(Progressed(self._path, done, total, text))
 
     def log(self, message: str, **fields: Any) -> None:
-        """Says something to the run's observers."""
+        """Says something to the run's observers; a sign of life too."""
+        self.heartbeat()
         self._say(Logged(self._path, self.attempt, message, fields))
 
     def ask_to_stop(self) -> None:
         """Sets `cancelled`; for runners."""
         self._stop = True
+
+    def travel(self) -> tuple[Any, ...]:
+        """What makes the same context in another process, where `arrived` takes it; for runners."""
+        folder = None if self._folder is None else self._folder.travel()
+        return (self.run_id, self._path, self.attempt, folder)
+
+    @classmethod
+    def arrived(
+        cls, travelled: tuple[Any, ...], say: Callable[[Any], None], beat: Callable[[], None]
+    ) -> Context:
+        """A context in another process: what it says there goes through `say` and `beat`; for runners."""
+        from .workdir import Workdir
+
+        run_id, path, attempt, folder = travelled
+        own = None if folder is None else Workdir.arrived(folder)
+        return cls(run_id, path, attempt, say, beat=beat, folder=own)

@@ -10,13 +10,15 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextvars import copy_context
 from threading import get_ident
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import commands, events
-from .binding import Binder
+from .attempts import Attempts
 from .commands import (
     ABANDON,
+    ACQUIRE,
     DECIDE,
     DECIDED,
     ENDED,
@@ -28,17 +30,20 @@ from .commands import (
     Command,
     Reply,
 )
-from .context import Context
-from .errors import InternalError
+from .context import CURRENT, RunLink
+from .elements import Elements
 from .failures import RetryOn, failure_of, text_of
 from .machine import Machine
 from .machine import facts as facts_of
 from .machine.facts import to_event
 from .machine.state import WAITING
 from .mailbox import Mailbox
-from .model import Condition, Failure, RunOptions
+from .model import Abandoned, Condition, Failure, RunOptions
 from .plan import Plan
-from .ports import Observer, Runner, Work
+from .ports import Observer, Runner
+
+if TYPE_CHECKING:
+    from .permits import Permits
 
 
 def wall_anchored_clock() -> Callable[[], float]:
@@ -72,9 +77,11 @@ class Engine:
         machine: Where the run stands.
         mailbox: Where replies are posted.
         warnings: What observers raised, and the like.
-        abandoned: Names of what could not be stopped.
+        abandoned: What could not be stopped.
         busy: A condition runs in this very thread: an interrupt may be raised in it.
         longest_wait: Seconds after which a sleeping shell looks around, whatever it was told.
+        skip: Asked before a shell sleeps, with the seconds until the next alarm, whether time has moved, so
+            that it need not. Only a clock that does not go by itself has one; see `stand_ins`.
     """
 
     def __init__(
@@ -93,29 +100,38 @@ class Engine:
         self.options = options
         self.run_id = run_id
         self.clock = clock or wall_anchored_clock()
+        self._given_clock = clock
+        self._permits: Permits | None = None
         self.mailbox = Mailbox()
-        self.machine = Machine(
-            plan,
-            on_failure=options.on_failure,
-            max_concurrency=options.max_concurrency,
-            capacities={name: runner.capacity for name, runner in runners.items()},
-            grace=options.grace,
-        )
+        self.machine = Machine(plan, options, {name: runner.capacity for name, runner in runners.items()})
         self.warnings: list[str] = []
-        self.abandoned: list[str] = []
+        self.abandoned: list[Abandoned] = []
         self.longest_wait = LONGEST
+        self.skip: Callable[[float | None], bool] | None = None
         self.busy = False
         self._runners = [runners[name] for name in plan.runners]
         self._inputs = inputs
-        self._binder = Binder(self.machine.state, inputs)
+        self.link = RunLink(run_id, CURRENT.get())
+        self._attempts = Attempts(self.machine.state, inputs, options, run_id, self.say, self.clock)
+        self._binder = self._attempts.binder
+        self._elements = Elements(self.machine, self._go_on, self._end_stream)
+        self._simple = plan.simple if options.values == "shared" else bytes(len(plan.nodes))
         self._observers: tuple[Observer, ...] = tuple(options.observers)
         self._override = override or {}
+        self._given = self._elements.given(self._override)
         self._targets = tuple(targets) if targets is not None else None
         self._said: deque[Any] = deque()
         self._thread = get_ident()
         self._ask_later: Callable[[Coroutine[Any, Any, None]], None] | None = None
         self._submit = [runner.submit for runner in self._runners]
         self._maps = bool(plan.opens)
+        self._pours = plan.has_streams
+        self._rare = (
+            self._maps
+            or self._pours
+            or bool(plan.wide)
+            or any(node.context or node.kind == "gather" or node.timeout is not None for node in plan.nodes)
+        )  # only then is there anything to see to between replies and machine
         self._lone: Make | None = None
 
     @property
@@ -125,20 +141,38 @@ class Engine:
     def begin(self) -> None:
         """Opens the runners and records the run's start."""
         self._thread = get_ident()
+        if self.plan.wide:
+            from .permits import Permits
+            from .shared import registry_of
+
+            registry = registry_of(self._given_clock)
+            self._permits = self._attempts.permits = Permits(self.machine.state, self.mailbox, registry)
         for runner in self._runners:
-            runner.open(self.mailbox, self.clock)
+            self.open(runner)
         seed = self.options.seed if self.options.seed is not None else int.from_bytes(os.urandom(4))
         shape = self.plan.graph.shape() if self._observers else ()
         options = {
             "on_failure": self.options.on_failure,
             "max_concurrency": self.options.max_concurrency,
+            "deadline": self.options.deadline,
             "grace": self.options.grace,
+            "retry_budget": self.options.retry_budget,
+            "max_abandoned": self.options.max_abandoned,
+            "values": self.options.values,
         }
         event = events.RunStarted(
             self.run_id, self.plan.graph.name, shape, seed, self._inputs, self._targets,
-            tuple(self._override), options, self.options.tags, None, self.clock(),
+            tuple(self._override), options, self.options.tags,
+            self.link.parent and self.link.parent.run_id, self.clock(),
         )  # fmt: skip
         self.machine.begin(event, self._override)
+        self.mailbox.replies.extend(self._given)
+
+    def open(self, runner: Runner) -> None:
+        """Opens a runner in a context in which its steps find themselves to be in this run."""
+        variables = copy_context()
+        variables.run(CURRENT.set, self.link)
+        variables.run(runner.open, self.mailbox, self.clock)
 
     def turn(self, batch: list[Reply] | None = None) -> None:
         """One turn, or as many as follow from steps that are alone. In the engine's thread only.
@@ -153,11 +187,14 @@ class Engine:
         if batch is None:
             batch = []
         now = clock()
+        rare = self._rare
+        if rare and self._permits is not None:
+            self._permits.poll()
         while replies:
             batch.append(replies.popleft())
         while True:
-            if self._maps:
-                batch = [self._checked(reply) for reply in batch]
+            if rare:
+                batch = self._heard(batch, now)
             todo = machine.step(batch, now)
             if todo and todo[0][0] != START:
                 todo = self._decide(todo)
@@ -176,15 +213,32 @@ class Engine:
                 break
             batch = self._alone(todo[0], lone, now)
             if not batch:
-                return
+                todo = []
+                break
             now = batch[0][-1]
         if todo:
             self._carry_out(todo)
+        if rare:
+            self._settle()
+
+    def _settle(self) -> None:
+        """What a turn has to see to besides, in runs that ask for more than most."""
+        if self._elements.pouring:
+            self._elements.grant()
+        if self._permits is not None:
+            self._permits.tidy()
 
     def next_alarm(self) -> float | None:
-        """Seconds until the machine wants a turn by itself; None if it does not."""
+        """Seconds until the run wants a turn by itself; None if it does not."""
         when = self.machine.next_alarm()
-        return None if when is None else max(0.0, when - self.clock())
+        if self._attempts.idle:
+            silent = self._attempts.idle.next_time()
+            when = silent if when is None or (silent is not None and silent < when) else when
+        wait = None if when is None else max(0.0, when - self.clock())
+        if self._permits is not None:
+            delay = self._permits.delay()
+            wait = delay if wait is None or (delay is not None and delay < wait) else wait
+        return wait
 
     def cancel(self, reason: str = "") -> None:
         """Asks for the run to be cancelled; from any thread, and from a signal handler."""
@@ -215,10 +269,35 @@ class Engine:
             except BaseException as error:
                 self._drop(observer, error)
 
+    def warn(self, text: str) -> None:
+        """Notes what changes nothing but should be known; from any thread."""
+        self.warnings.append(text)
+
+    def note_slow(self, i: int, token: int, seconds: float) -> None:
+        """An async step has kept the event loop to itself for so long."""
+        path = self.machine.state.path(i)
+        self.warn(
+            f"step {path} kept the event loop for {seconds:.1f} s without an await, and nothing else "
+            "could go on: let it await asyncio.to_thread(...), or make it a plain function"
+        )
+
     def close(self) -> None:
         """Closes the runners."""
         for runner in self._runners:
             runner.close()
+        if self._permits is not None:
+            self._permits.close()
+        self.warnings += self._attempts.close()
+
+    def close_resources(self) -> None:
+        """Closes what the run has opened, after its runners."""
+        if self._attempts.keeper is not None:
+            self.warnings += self._attempts.keeper.close()
+
+    async def aclose_resources(self) -> None:
+        """The same on the event loop."""
+        if self._attempts.keeper is not None:
+            self.warnings += await self._attempts.keeper.aclose()
 
     def use_lone_runner(self, make: Make) -> None:
         """Lets a step that is alone in a moment run in the engine's thread: nothing is waited for meanwhile,
@@ -229,23 +308,15 @@ class Engine:
         """Gives the engine a way to await a condition."""
         self._ask_later = later
 
-    def _checked(self, reply: Reply) -> Reply:
-        """Turns a success that a map cannot be made from into a failure that says so."""
-        if reply[0] != ENDED or reply[3] != commands.OK:
-            return reply
-        state = self.machine.state
-        site = state.site[reply[1]]
-        if site not in self.plan.opens or isinstance(reply[4], (list, tuple)):
-            return reply
-        heads = [
-            self.plan.graph.nodes[self.plan.graph.scopes[scope].head].id for scope in self.plan.opens[site]
-        ]
-        text = (
-            f"{heads[0]!r} maps over the value of {state.path(reply[1])}, which is of type "
-            f"{type(reply[4]).__name__}; return a list or a tuple"
-        )
-        failure = Failure("error", "TypeError", text, retryable=False)
-        return (*reply[:3], FAILED, failure, None, *reply[6:])
+    def _heard(self, batch: list[Reply], now: float) -> list[Reply]:
+        """The replies as the machine is to have them."""
+        attempts = self._attempts
+        if attempts.busy:
+            batch = [attempts.heard(reply) for reply in batch]
+        if attempts.idle:
+            attempts.idle.hear(batch, now)
+            batch += attempts.idle.overdue(now, self.machine.state.paused)
+        return self._elements.checked(batch) if self._maps else batch
 
     def _decide(self, todo: list[Command]) -> list[Command]:
         """Answers questions to user code inside the turn, so that they are recorded with what raised them."""
@@ -320,13 +391,13 @@ class Engine:
     def _note_abandoned(self, log: list[facts_of.Fact]) -> None:
         for fact in log:
             if fact[0] in (facts_of.FAILED, facts_of.RETRYING):
-                name = fact[3].abandoned
+                left = fact[3].abandoned
             elif fact[0] == facts_of.CANCELLED:
-                name = fact[3]
+                left = fact[3]
             else:
                 continue
-            if name is not None:
-                self.abandoned.append(f"{name} ({self.machine.state.path(fact[1])})")
+            if left is not None:
+                self.abandoned.append(left)
 
     def _drop(self, observer: Observer, error: BaseException) -> None:
         """An observer has raised: it is named, and told nothing more."""
@@ -339,8 +410,8 @@ class Engine:
     def _carry_out(self, todo: list[Command]) -> None:
         state, plan = self.machine.state, self.plan
         site, total, value, node_of = state.site, state.total, state.value, plan.node
-        nodes, wires, simple, runner = plan.nodes, plan.wires, plan.simple, plan.runner
-        hold, kinds = state.hold, plan.kind
+        nodes, wires, simple, runner = plan.nodes, plan.wires, self._simple, plan.runner
+        hold, kinds, pours = state.hold, plan.kind, self._pours
         submit, elements = self._submit, plan.elements
         param: str | None
         for command in todo:
@@ -349,6 +420,8 @@ class Engine:
                 continue
             _, i, token, _ = command
             node = node_of[site[i]]
+            if pours and nodes[node].stream:
+                self._elements.started(i, token)
             lean = simple[node]
             if lean == 1 or (lean == 2 and not hold[i]):
                 of = nodes[node]
@@ -362,7 +435,7 @@ class Engine:
                 submit[runner[node]]((i, token, of.call, arguments, retry_on, None, kinds[node]))
                 continue
             try:
-                submit[runner[node]](self._work(i, token, node))
+                submit[runner[node]](self._attempts.work(i, token, node))
             except BaseException as error:
                 self.mailbox.post(self._no_arguments(i, token, error))
 
@@ -375,10 +448,10 @@ class Engine:
         state, plan = self.machine.state, self.plan
         node = plan.node[state.site[i]]
         of = plan.nodes[node]
-        if of.is_async or of.timeout is not None or of.runner == "threads":
+        if of.is_async or of.stream or of.timeout is not None or of.runner not in (None, "inline"):
             self._carry_out([command])
             return []
-        if plan.simple[node] == 1 and i < state.total:
+        if self._simple[node] == 1 and i < state.total:
             arguments = {}
             for param, step in plan.wires[node]:
                 arguments[param] = state.value[i + step]
@@ -387,7 +460,7 @@ class Engine:
             reply = make(i, token, of.call, arguments, retry_on, now)
         else:
             try:
-                _, _, call, arguments, retry_on, *_ = self._work(i, token, node)
+                _, _, call, arguments, retry_on, *_ = self._attempts.work(i, token, node)
             except BaseException as error:
                 return [self._no_arguments(i, token, error)]
             reply = make(i, token, call, arguments, retry_on, now)
@@ -396,31 +469,32 @@ class Engine:
             return []
         return [reply]
 
-    def _work(self, i: int, token: int, node: int) -> Work:
-        """An attempt with all that a step may ask for."""
-        of = self.plan.nodes[node]
-        state = self.machine.state
-        arguments = self._binder.arguments(i)
-        context = None
-        if of.context is not None:
-            attempt = len(state.failures.get(i, ())) + 1
-            context = arguments[of.context] = Context(self.run_id, state.path(i), attempt, self.say)
-        retry_on = of.retry.retry_on if of.retry is not None else None
-        return (i, token, of.call, arguments, retry_on, context, self.plan.kind[node])
-
     def _no_arguments(self, i: int, token: int, error: BaseException) -> Reply:
         now = self.clock()
         return (ENDED, i, token, FAILED, failure_of(error), None, now, now)
 
     def _stop(self, command: Command) -> None:
-        kind, i, token = command[:3]
-        runner = self._runners[self.plan.runner[self.plan.node[self.machine.state.site[i]]]]
+        kind, i = command[:2]
+        if self._permits is not None and kind in (ACQUIRE, GO_ON):
+            if kind == ACQUIRE:
+                self._permits.acquire(i)
+            else:
+                self._permits.resume(i, command[2])
+            return
+        runner = self._runner_of(i)
         if kind == STOP:
-            runner.stop(i, token, timeout=command[3] == STOP_TIMEOUT)
+            runner.stop(i, command[2], timeout=command[3] == STOP_TIMEOUT)
         elif kind == ABANDON:
-            runner.abandon(i, token)
-        elif kind == GO_ON:
-            raise InternalError("streams have no runner yet")
+            runner.abandon(i, command[2])
+
+    def _runner_of(self, i: int) -> Runner:
+        return self._runners[self.plan.runner[self.plan.node[self.machine.state.site[i]]]]
+
+    def _go_on(self, i: int, token: int, upto: int) -> None:
+        self._runner_of(i).go_on(i, token, upto)
+
+    def _end_stream(self, i: int, token: int) -> None:
+        self._runner_of(i).stop(i, token, timeout=False)
 
     @property
     def unsaid(self) -> bool:
@@ -431,6 +505,6 @@ class Engine:
     def idle(self) -> bool:
         """Nothing runs, lingers, is asked or awaited: if the run has not ended, it never will."""
         state = self.machine.state
-        if state.free_total < state.slots_total or state.asked or state.lingering:
+        if state.free_total < state.slots_total or state.asked or state.lingering or state.acquiring:
             return False
         return not state.status.count(WAITING)

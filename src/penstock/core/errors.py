@@ -8,7 +8,8 @@ PenstockError
 │   └── RunCancelled             the same, of a run that was cancelled
 └── InternalError                a bug of ours: the state of the machine is not what the rules allow
 
-RetryAfter is raised by a step, not by us: the step knows when it may be tried again.
+RetryAfter is raised by a step, not by us: the step knows when it may be tried again. WorkerDied is raised by
+nobody: it is what `retry_on` is asked about when the process of a step has died.
 """
 
 from __future__ import annotations
@@ -79,6 +80,13 @@ class RetryAfter(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.seconds, str(self))
+
+
+class WorkerDied(Exception):
+    """The process that ran a step has died: it crashed, was killed, or left without a word.
+
+    For ``retry_on``, which takes it or does not, like what a step raises.
+    """
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

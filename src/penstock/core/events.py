@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from .model import Failure, RunStatus, SkipCause
+from .model import Abandoned, Failure, RunStatus, SkipCause
 
 
 class NodePath(NamedTuple):
-    """A node, or one item of a map: its id and its indices, outermost first."""
+    """A node, or one item of a map: its id and its indices, or keys, outermost first."""
 
     node: str
-    items: tuple[int, ...] = ()
+    items: tuple[int | str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.node}[{','.join(map(str, self.items))}]" if self.items else self.node
@@ -43,10 +43,12 @@ class RunStarted(NamedTuple):
 
 
 class NodeExpanded(NamedTuple):
-    """The map headed by this node opened with `size` items; a stream's map opens with None and grows."""
+    """The map headed by this node opened with `size` items; a stream's map opens with None and grows. `keys`
+    names the items, where they are not known by their index."""
 
     path: NodePath
     size: int | None
+    keys: tuple[int | str, ...] | None = None
 
 
 class NodeStarted(NamedTuple):
@@ -58,12 +60,14 @@ class NodeStarted(NamedTuple):
 
 
 class NodeYielded(NamedTuple):
-    """A stream gave its element number `position`."""
+    """A stream gave its element number `position`; `keys` are its names in the maps that it feeds, where they
+    have names."""
 
     path: NodePath
     token: int
     position: int
     element: Any
+    keys: tuple[int | str | None, ...] | None = None
 
 
 class NodeDecided(NamedTuple):
@@ -115,12 +119,27 @@ class NodeSkipped(NamedTuple):
     because: NodePath | None
 
 
+class RestSkipped(NamedTuple):
+    """The items of a map from number `first` on will never start: one event for all of them.
+
+    `path` is that of the step that heads the map, and `nodes` are the ids of all steps in it; of each of them
+    `size` items are skipped.
+    """
+
+    path: NodePath
+    nodes: tuple[str, ...]
+    first: int
+    size: int
+    cause: SkipCause
+    because: NodePath | None
+
+
 class NodeCancelled(NamedTuple):
     """The node was running, retrying or waiting when the run was stopped."""
 
     path: NodePath
     token: int
-    abandoned: str | None
+    abandoned: Abandoned | None
     began: float
     ended: float
 
@@ -155,6 +174,15 @@ class NodeResumed(NamedTuple):
     at: float
 
 
+class NodeFolded(NamedTuple):
+    """A fold has taken all items before number `upto`, and has given back its slot until more have ended. It
+    need not be kept: a fold starts over from the items."""
+
+    path: NodePath
+    token: int
+    upto: int
+
+
 class AttemptReleased(NamedTuple):
     """An abandoned attempt ended at last by itself: the limits it held are free."""
 
@@ -166,6 +194,12 @@ class CancelAsked(NamedTuple):
     """Somebody asked for the run to be cancelled."""
 
     reason: str
+    at: float
+
+
+class DeadlineReached(NamedTuple):
+    """The run's time is over: it stops, and has failed."""
+
     at: float
 
 
@@ -196,7 +230,8 @@ class Logged(NamedTuple):
 
 NodeEvent = (
     NodeExpanded | NodeStarted | NodeYielded | NodeDecided | NodeSucceeded | NodeRetrying | NodeFailed
-    | NodeSkipped | NodeCancelled | NodeWaiting | NodeInterrupted | NodePaused | NodeResumed | AttemptReleased
+    | NodeSkipped | NodeCancelled | NodeWaiting | NodeInterrupted | NodePaused | NodeResumed | NodeFolded
+    | RestSkipped | AttemptReleased
 )  # fmt: skip
-Event = RunStarted | NodeEvent | CancelAsked | RunFinished
+Event = RunStarted | NodeEvent | CancelAsked | DeadlineReached | RunFinished
 """What the machine folds; observers see `Progressed` and `Logged` besides."""

@@ -98,6 +98,11 @@ def _trace(error: BaseException) -> str:
 
 def _users(trace: TracebackType | None) -> TracebackType | None:
     """The traceback from the user's first frame on: ours say nothing about their error."""
-    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").split(".")[0] == _PACKAGE:
+    while trace is not None and _is_ours(trace.tb_frame.f_globals):
         trace = trace.tb_next
     return trace
+
+
+def _is_ours(names: dict[str, Any]) -> bool:
+    """Whether code with these globals is of this package, and not what the test kit has in a user's place."""
+    return names.get("__name__", "").split(".")[0] == _PACKAGE and "STANDS_FOR_USERS" not in names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .model import Accepts, Need, Node
+from .model import Accepts, Need, Node, Quorum
 from .scopes import Scope, encloses, scope_of_need
 
 
@@ -13,16 +13,18 @@ def tolerance(
     parents: Sequence[tuple[int, ...]],
     scope_of: Sequence[int],
     scopes: Sequence[Scope],
-) -> bytearray:
+) -> tuple[bytearray, dict[int, set[int]]]:
     """By node: whether a failure of it neither stops nor fails the run (semantics.md §3).
 
     An unmapped node's is tolerated if it is optional, or if something takes its value and every taker accepts
     failure. The failure of an item is judged where its map ends: by the gathers that the chain of its
-    dependents inside the map reaches, and by the needs in it that accept failure.
+    dependents inside the map reaches, and by the needs in it that accept failure. That of a stream counts as
+    one item more of each map that it feeds. By node, too: the gathered nodes whose quorum may say otherwise.
     """
     found = bytearray(node.optional for node in nodes)
+    quorate: dict[int, set[int]] = {}
     if len(scopes) == 1 and not any(need.accepts for node in nodes for need in node.needs):
-        return found
+        return found, quorate
     takers: dict[int, list[tuple[Need, int, int]]] = {}
     for node, mine in enumerate(parents):
         for need, parent in zip(nodes[node].needs, mine, strict=True):
@@ -33,23 +35,29 @@ def tolerance(
         if found[node]:
             continue
         good = bad = False
-        todo, seen = [node], {node}
+        todo, seen = [(node, scope_of[node])], {node}
         while todo and not bad:
-            for need, taker, at in takers.get(todo.pop(), ()):
+            here, scope = todo.pop()
+            for need, taker, at in takers.get(here, ()):
                 if need.accepts & Accepts.FAILED:
                     good = True
-                elif not scope_of[node]:
+                elif need.how == "each" and here == node and nodes[node].stream:
+                    todo.append((taker, scope_of[taker]))  # a stream that fails is one item more that failed
+                    seen.add(taker)
+                elif not scope:
                     bad = True
-                elif encloses(scopes, scope_of[node], at):
+                elif encloses(scopes, scope, at):
                     if taker not in seen:
                         seen.add(taker)
-                        todo.append(taker)
+                        todo.append((taker, scope))
                 elif need.failures == "raise":
                     bad = True
                 else:
                     good = True
+                    if isinstance(need.failures, Quorum):  # it judges for itself, as the items end
+                        quorate.setdefault(node, set()).add(here)
         found[node] = good and not bad
-    return found
+    return found, quorate
 
 
 def unbounded(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from .checks import check_node, find_cycle
+from .checks import check_node, check_volatile, find_cycle
 from .errors import CycleError, GraphError, nearest
 from .model import Input, Limit, Node
 from .names import RESERVED, normal_id
@@ -65,6 +65,8 @@ class Graph:
         self.limits: dict[str, Limit] = {}
         for node in self.nodes:
             check_node(node, self.limits)
+        if any(node.volatile for node in self.nodes):
+            check_volatile(self.nodes, self.parents, lambda node: node.runner)
         self.scopes: list[Scope] = [ROOT]
         self.scope_of: list[int] = [0] * len(self.nodes)
         mapped = any(need.how in ("each", "gather") for node in self.nodes for need in node.needs)

@@ -14,7 +14,7 @@ from .machine.state import (
     WAITING,
     State,
 )
-from .plan import GROUP, LIMITED
+from .plan import FOLD, GROUP, LIMITED
 
 
 def check(s: State) -> list[str]:
@@ -30,13 +30,14 @@ def _statuses(s: State) -> list[str]:
             if status not in (PENDING, SUCCEEDED, SKIPPED):
                 found.append(f"group {name} has the status of a node: {status}")
             continue
-        if status not in (PENDING, SKIPPED) and s.waits[i]:
+        fold = s.plan.flags[s.site[i]] & FOLD  # works in slices before its need has ended
+        if status not in (PENDING, SKIPPED) and s.waits[i] and not fold:
             found.append(f"{name} has status {status} and waits for {s.waits[i]} needs")
         if s.waits[i] < 0:
             found.append(f"{name} waits for {s.waits[i]} needs")
         if (status == RETRYING) != (i in s.due):
             found.append(f"{name} has status {status}, and a retry is {'' if i in s.due else 'not '}due")
-        if (status == SKIPPED) != (i in s.skips):
+        if (status == SKIPPED) != (s.skip(i) is not None):
             found.append(f"{name} has status {status} without a cause, or a cause without the status")
         if status == FAILED and i not in s.failures:
             found.append(f"{name} failed without a failure")
@@ -124,6 +125,7 @@ def _idle(s: State) -> list[str]:
 DERIVED = frozenset(
     {
         "alarms",
+        "acquiring",
         "arrived",
         "asked",
         "blocked",
@@ -131,6 +133,8 @@ DERIVED = frozenset(
         "fans",
         "gauges",
         "grace_ends",
+        "granted",
+        "keyed",
         "late",
         "maps",
         "opened",
@@ -148,7 +152,8 @@ def differences(one: State, other: State) -> list[str]:
         return [*found, "opened"]
     for key, fan in one.opened.items():
         twin = other.opened[key]
-        if (list(fan.rows), fan.sealed, fan.broken) != (list(twin.rows), twin.sealed, twin.broken):
+        mine = (list(fan.rows), fan.sealed, fan.broken, fan.keys, fan.rest)
+        if mine != (list(twin.rows), twin.sealed, twin.broken, twin.keys, twin.rest):
             found.append(f"opened[{key}]")
     for name, gauge in one.gauges.items():
         if (gauge.free, gauge.stamps) != (other.gauges[name].free, other.gauges[name].stamps):

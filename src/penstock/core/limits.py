@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 from .model import Limit
 
@@ -22,7 +23,7 @@ class Gauge:
         self.count = limit.rate.starts if limit.rate else 0  # starts per window; 0 for no bound
         self.per = limit.rate.per if limit.rate else 0.0  # seconds of the window
         self.stamps: deque[float] = deque(maxlen=self.count)  # times of the last starts, oldest first
-        self.parked: list[object] = []  # heap of queue keys that wait for this limit
+        self.parked: list[Any] = []  # heap of queue keys that wait for this limit
 
     def fits(self, weight: int, now: float) -> bool:
         """Whether `weight` permits and starts are to be had now."""

@@ -7,6 +7,8 @@ the policies, made by hand and few, are records that check their values.
 from __future__ import annotations
 
 import enum
+import math
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
@@ -15,10 +17,11 @@ from .record import Record
 
 T_co = TypeVar("T_co", covariant=True)
 
-Kind = Literal["step", "gate"]
+Kind = Literal["step", "gate", "gather"]
 How = Literal["use", "each", "gather", "outcome", "after"]
 Failures = Literal["raise", "drop", "keep"]
 OnFailure = Literal["stop", "drain", "continue"]
+Scope = Literal["run", "process", "store"]
 TriggerName = Literal["all_succeeded", "all_done", "none_failed", "any_succeeded", "all_failed", "always"]
 TRIGGERS: tuple[TriggerName, ...] = (
     "all_succeeded",
@@ -89,34 +92,38 @@ class Failure(Record):
     """An attempt that failed, as data: no live exception is kept, so nothing leaks with it.
 
     Attributes:
-        kind: ``error`` (the step raised), ``timeout``, ``condition`` (its condition raised), ``cancelled``.
+        kind: ``error`` (the step raised), ``timeout``, ``condition`` (its condition raised), ``cancelled``,
+            ``lost_worker`` (its process died), ``retry_past_deadline`` (another attempt would be too late).
         type: Name of the exception's class.
         text: Text of the exception.
         trace: The formatted traceback, without frames of this library; empty when there is none.
         retryable: Whether another attempt could help, judged where the exception was.
         attempt: Number of the attempt, from 1.
         retry_after: Seconds asked for by `RetryAfter`, else None.
-        abandoned: What could not be stopped and goes on by itself (a thread's name), else None.
+        abandoned: What could not be stopped and goes on by itself, else None.
+        note: What the run adds: why there was no further attempt, where that is not plain.
     """
 
-    kind: Literal["error", "timeout", "condition", "cancelled"]
+    kind: Literal["error", "timeout", "condition", "cancelled", "lost_worker", "retry_past_deadline"]
     type: str
     text: str
     trace: str = ""
     retryable: bool = True
     attempt: int = 1
     retry_after: float | None = None
-    abandoned: str | None = None
+    abandoned: Abandoned | None = None
+    note: str = ""
 
     _hidden = "trace"
 
     def __str__(self) -> str:
-        return f"{self.type}: {self.text}" if self.text else self.type
+        said = f"{self.type}: {self.text}" if self.text else self.type
+        return f"{said} ({self.note})" if self.note else said
 
-    def numbered(self, attempt: int) -> Failure:
-        """The same failure, as that of attempt number `attempt`."""
-        fields = {name: getattr(self, name) for name in self.__match_args__}
-        return Failure(**{**fields, "attempt": attempt})
+    def but(self, **changes: Any) -> Failure:
+        """The same failure with some fields changed."""
+        fields: dict[str, Any] = {name: getattr(self, name) for name in type(self)._fields}
+        return Failure(**{**fields, **changes})
 
 
 class Skip(Record):
@@ -159,14 +166,14 @@ class RetryPolicy(Record):
     jitter: Literal["full", "none"] | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.max_attempts, int) or self.max_attempts < 1:
+        if not is_whole(self.max_attempts) or self.max_attempts < 1:
             raise ValueError(
                 f"RetryPolicy: max_attempts counts all calls, so it is at least 1, not {self.max_attempts!r}"
             )
         for name in ("initial_delay", "max_delay"):
-            if not getattr(self, name) >= 0:
+            if not is_number(getattr(self, name)) or not getattr(self, name) >= 0:
                 raise ValueError(f"RetryPolicy: {name} must be 0 s or more, not {getattr(self, name)!r}")
-        if not self.exponential_base >= 1:
+        if not is_number(self.exponential_base) or not self.exponential_base >= 1:
             raise ValueError(
                 f"RetryPolicy: exponential_base must be 1 or more, not {self.exponential_base!r}"
             )
@@ -213,17 +220,30 @@ class RetryPolicy(Record):
 
 
 class Timeout(Record):
-    """How long a step may take.
+    """How long a step may take. A bare number, where one is taken, means `attempt`.
 
     Attributes:
         attempt: Seconds for one attempt, from its real start.
+        total: Seconds for all attempts and the waits between them, from the start of the first.
+        idle: Seconds that an attempt may go without a sign of life: `Context.heartbeat`, `progress` or `log`,
+            or an element of a stream.
+
+    Raises:
+        ValueError: None is given, or one is not a number above 0.
     """
 
-    attempt: float
+    attempt: float | None = None
+    total: float | None = None
+    idle: float | None = None
 
     def __post_init__(self) -> None:
-        if not self.attempt > 0:
-            raise ValueError(f"Timeout: attempt must be more than 0 s, not {self.attempt!r}")
+        given = [name for name in ("attempt", "total", "idle") if getattr(self, name) is not None]
+        if not given:
+            raise ValueError("Timeout: give attempt, total or idle, in seconds")
+        for name in given:
+            value = getattr(self, name)
+            if not is_number(value) or not value > 0:
+                raise ValueError(f"Timeout: {name} must be more than 0 s, not {value!r}")
 
 
 class Rate(NamedTuple):
@@ -234,36 +254,46 @@ class Rate(NamedTuple):
 
 
 class Limit(Record):
-    """A named resource that steps share within a run.
+    """A named resource that steps share.
 
     Attributes:
         name: Two limits of one name must be equal.
         capacity: Attempts that may hold it at a time, counted by weight; None for no bound.
         rate: Starts per time, counted by weight; None for no bound.
+        scope: Who shares it: the steps of one ``run``, or all runs of this ``process``.
     """
 
     name: str
     capacity: int | None = None
     rate: Rate | None = None
+    scope: Scope = "run"
 
     def __post_init__(self) -> None:
-        if not self.name:
-            raise ValueError("Limit: the name is empty")
-        if self.capacity is not None and not isinstance(self.capacity, int):
-            raise ValueError(
-                f"Limit {self.name!r}: capacity counts attempts, so it is an int, not {self.capacity!r}"
-            )
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError(f"Limit: the name must be a text that is not empty, not {self.name!r}")
         if self.capacity is None and self.rate is None:
             raise ValueError(f"Limit {self.name!r}: give a capacity, a rate, or both")
-        if self.capacity is not None and self.capacity < 1:
-            raise ValueError(f"Limit {self.name!r}: capacity must be at least 1, not {self.capacity!r}")
+        if self.capacity is not None and (not is_whole(self.capacity) or self.capacity < 1):
+            raise ValueError(
+                f"Limit {self.name!r}: capacity counts attempts, so it is an int of at least 1, "
+                f"not {self.capacity!r}"
+            )
         if self.rate is not None:
             rate = Rate(*self.rate)
-            if not isinstance(rate.starts, int) or rate.starts < 1 or not rate.per > 0:
+            if (
+                not (is_whole(rate.starts) and rate.starts >= 1)
+                or not is_number(rate.per)
+                or not 0 < rate.per < math.inf
+            ):
                 raise ValueError(
-                    f"Limit {self.name!r}: a rate is an int of 1 or more starts per more than 0 s"
+                    f"Limit {self.name!r}: a rate is an int of 1 or more starts per more than 0 s, "
+                    f"not {tuple(rate)!r}"
                 )
             self._settle("rate", rate)
+        if self.scope == "store":
+            raise NotImplementedError(f"Limit {self.name!r}: scope='store' comes with the journal")
+        if self.scope not in ("run", "process"):
+            raise ValueError(f"Limit {self.name!r}: scope is 'run' or 'process', not {self.scope!r}")
 
     def take(self, weight: int) -> LimitUse:
         """This limit, held `weight` times by each attempt."""
@@ -277,6 +307,33 @@ class LimitUse(NamedTuple):
     weight: int = 1
 
 
+class Quorum(Record):
+    """How many items of a map must succeed for a `gather` to hold.
+
+    It waits for all items, like every trigger, and gives the successes. Items left out by a condition count
+    on neither side.
+
+    Attributes:
+        least: An int counts items; a float up to 1.0 is a share of those that were not left out, rounded up.
+    """
+
+    least: int | float
+
+    def __post_init__(self) -> None:
+        most = math.inf if is_whole(self.least) else 1
+        if not is_number(self.least) or not 0 <= self.least <= most:
+            raise ValueError(
+                f"Quorum: give a number of items (int, 0 or more) or a share (float, 0.0 to 1.0), "
+                f"not {self.least!r}"
+            )
+
+    def of(self, items: int) -> int:
+        """How many successes are needed among so many items."""
+        if isinstance(self.least, int):
+            return self.least
+        return math.ceil(self.least * items - 1e-9)  # 0.7 of 10 is 7, and 0.7 * 10 a little more
+
+
 class Need(NamedTuple):
     """One edge, seen from the node that waits.
 
@@ -288,9 +345,11 @@ class Need(NamedTuple):
         accepts: What else than success lets the node go on.
         default: What the parameter receives in place of an accepted non-success; `NOTHING` leaves the
             parameter to its own default.
-        part: Key or index of one element of the value, for ``use``.
+        part: Key or index of one element of the value, for ``use``; of the element, for ``each``. Several
+            ``each`` of one node are parts of the elements of one source.
         failures: What a ``gather`` makes of items that failed.
         levels: How many map levels a ``gather`` removes.
+        key: For ``each``: what tells an element from the others, a str or an int; None for its index.
     """
 
     node: str
@@ -299,8 +358,9 @@ class Need(NamedTuple):
     accepts: Accepts = Accepts.NOTHING
     default: Any = None
     part: str | int | None = None
-    failures: Failures = "raise"
+    failures: Failures | Quorum = "raise"
     levels: int = 1
+    key: Callable[[Any], str | int] | None = None
 
 
 class _Nothing(enum.Enum):
@@ -337,7 +397,9 @@ class Node(NamedTuple):
         id: Unique within its graph.
         call: What an attempt calls, with keyword arguments only.
         needs: What it waits for, in the order of definition.
-        kind: ``step``, or ``gate``: waits for an answer from outside instead of calling anything.
+        kind: ``step``; ``gate``: waits for an answer from outside instead of calling anything; ``gather``:
+            its one need is a gather, and `call` takes what it has so far and the next item, in input order,
+            as items end; `bound` has what it begins with, as ``initial``.
         inputs: Pairs (parameter, name of a run input).
         bound: Parameters with constant values.
         context: Parameter that receives the attempt's `Context`.
@@ -347,6 +409,8 @@ class Node(NamedTuple):
         optional: Its failure is bearable: it neither stops nor fails the run.
         runner: Name of the runner of its attempts; None for the run's default.
         keep: Keep its value to the end of the run even where its consumers have had it.
+        volatile: Its value cannot leave this process, so neither it nor its consumers may.
+        resources: Pairs (parameter, `Resource`): opened at first use.
         doc: One line for people.
         origin: ``file:line`` of its definition, for error texts.
     """
@@ -368,8 +432,48 @@ class Node(NamedTuple):
     runner: str | None = None
     limits: tuple[LimitUse, ...] = ()
     keep: bool = False
+    volatile: bool = False
+    resources: tuple[tuple[str, Resource], ...] = ()
     doc: str = ""
     origin: str = ""
+
+
+class Resource(NamedTuple):
+    """Something that is opened once and shared: a connection, a model, a client.
+
+    Attributes:
+        id: Its name.
+        call: A generator function, or an async one: what it yields is the value, what follows closes it. Or a
+            function that returns a context manager, or an async one.
+        inputs: Pairs (parameter, name of a run input).
+        resources: Pairs (parameter, `Resource`): others that it is made of.
+        scope: ``run``: one for the whole run; ``worker``: one for each thread or process that asks.
+        is_async: It is opened and closed on the event loop, for async steps only.
+    """
+
+    id: str
+    call: Callable[..., Any]
+    inputs: tuple[tuple[str, str], ...] = ()
+    resources: tuple[tuple[str, Resource], ...] = ()
+    scope: Literal["run", "worker"] = "run"
+    is_async: bool = False
+
+
+class Abandoned(NamedTuple):
+    """An attempt that could not be stopped and goes on by itself.
+
+    Attributes:
+        name: Of the thread or task.
+        path: Whose attempt it is: a step's id, or an item's path.
+        stack: Where it was when it was given up, as text; empty where that cannot be seen.
+    """
+
+    name: str
+    path: str
+    stack: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.path})"
 
 
 class Input(NamedTuple):
@@ -395,26 +499,70 @@ class RunOptions(Record):
         on_failure: ``stop``: nothing new starts and running attempts are cancelled; ``drain``: nothing new
             starts, running ones finish and count; ``continue``: all that does not depend on it runs.
         max_concurrency: Attempts that run at the same time, over all runners; None for no bound.
+        deadline: Seconds for the whole run; then it stops, and has failed. None for no bound.
         grace: Seconds that attempts and clean-up steps get after a stop or cancel before they are given up.
+        retry_budget: Retries in the whole run; when they are used up, a failure is final. None for no bound.
+        max_abandoned: Attempts that may be left behind; one more fails the run.
+        values: ``shared``: consumers receive the very object that a step returned; ``copied``: each one
+            receives a deep copy of its own.
         seed: Makes jitter repeatable; None draws one.
         tags: Words of the caller's own; they travel with the run's events.
         observers: Callables that receive every event, in order, after it is recorded.
+        context_vars: Context variables that travel to worker processes, each as ``"module:name"``; their
+            values must be picklable. Threads and coroutines see all of them anyway.
+        workdir: Where the folders of `Context.workdir` are; None for ``.penstock/work``.
     """
 
     on_failure: OnFailure = "stop"
     max_concurrency: int | None = None
+    deadline: float | None = None
     grace: float = 10.0
+    retry_budget: int | None = None
+    max_abandoned: int = 32
+    values: Literal["shared", "copied"] = "shared"
     seed: int | None = None
     tags: Mapping[str, str] = MappingProxyType({})
     observers: Sequence[Callable[[Any], None]] = ()
+    context_vars: Sequence[str] = ()
+    workdir: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         if self.on_failure not in ("stop", "drain", "continue"):
             raise ValueError(
                 f"RunOptions: on_failure is 'stop', 'drain' or 'continue', not {self.on_failure!r}"
             )
-        if self.max_concurrency is not None and self.max_concurrency < 1:
-            raise ValueError(f"RunOptions: max_concurrency must be at least 1, not {self.max_concurrency!r}")
-        if not self.grace >= 0:
+        if self.values not in ("shared", "copied"):
+            raise ValueError(f"RunOptions: values is 'shared' or 'copied', not {self.values!r}")
+        for name, least in (("max_concurrency", 1), ("retry_budget", 0), ("max_abandoned", 0)):
+            value = getattr(self, name)
+            if value is None and name != "max_abandoned":
+                continue
+            if not is_whole(value) or value < least:
+                raise ValueError(f"RunOptions: {name} must be an int of at least {least}, not {value!r}")
+        if self.seed is not None and not is_whole(self.seed):
+            raise ValueError(f"RunOptions: seed must be an int, not {self.seed!r}")
+        if not is_number(self.grace) or not self.grace >= 0:
             raise ValueError(f"RunOptions: grace must be 0 s or more, not {self.grace!r}")
+        if self.deadline is not None and (not is_number(self.deadline) or not self.deadline > 0):
+            raise ValueError(f"RunOptions: deadline must be more than 0 s, not {self.deadline!r}")
+        if self.workdir is not None and not (
+            isinstance(self.workdir, (str, os.PathLike)) and str(self.workdir)
+        ):
+            raise ValueError(f"RunOptions: workdir is a path, not {self.workdir!r}")
+        if isinstance(self.context_vars, str):
+            raise ValueError("RunOptions: context_vars is a list of names, each as 'module:name'")
+        for name in self.context_vars:
+            if not isinstance(name, str) or not all(name.partition(":")):
+                raise ValueError(f"RunOptions: a context variable is named 'module:name', not {name!r}")
         self._settle("observers", tuple(self.observers))
+        self._settle("context_vars", tuple(self.context_vars))
+
+
+def is_number(value: object) -> bool:
+    """Whether a value counts as a number of seconds: True and False do not."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value counts things: True and False do not."""
+    return isinstance(value, int) and not isinstance(value, bool)

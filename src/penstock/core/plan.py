@@ -12,7 +12,7 @@ a group. Edges are kept as differences of position: a long chain holds one tuple
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import FunctionType
 from typing import Any, Final, NamedTuple
 
@@ -20,15 +20,15 @@ from . import commands, rules
 from .events import NodePath
 from .foresight import tolerance, unbounded
 from .graph import Graph
-from .model import Condition, Need, Node, RetryPolicy
+from .model import Condition, LimitUse, Need, Node, Quorum, RetryPolicy
 from .scopes import common, encloses, scope_of_need
 
 # Flags of a site; 0 is the plain node that the fast paths are made for.
 GROUP: Final = 1  # stands for the items of a deeper map
 JUDGED: Final = 2  # has a condition, or a trigger other than the default
 LIMITED: Final = 4  # takes named limits
-TIMED: Final = 8  # its attempts have a timeout
-WIDE: Final = 16  # opens maps or casts into them
+FOLD: Final = 8  # is called with each item of a map, as they end
+WIDE: Final = 16  # more hangs on its end than the edges of its row: maps, casts, folds, quorums
 STREAM: Final = 32  # its value comes element by element
 GATE: Final = 64  # waits for an answer instead of running
 ALWAYS: Final = 128  # runs after a stop as well
@@ -45,6 +45,7 @@ _TRIGGERS: Final[dict[object, int]] = {
 RAISE: Final = 0
 DROP: Final = 1
 KEEP: Final = 2
+QUORUM: Final = 3
 _FAILURES: Final = {"raise": RAISE, "drop": DROP, "keep": KEEP}
 
 
@@ -55,17 +56,21 @@ class SiteNeed(NamedTuple):
         climb: How many rows out it lies.
         position: Its position in that row.
         accepts: Bits of `Accepts`.
-        failures: What a gather makes of failed items: RAISE, DROP or KEEP.
+        failures: What a gather makes of failed items: RAISE, DROP, KEEP or QUORUM.
+        levels: How many map levels a gather removes.
         group: The site there stands for a map.
         element: It is the element that the row was made for; it never fails.
+        quorum: How many items a gather asks for, if it is one of QUORUM.
     """
 
     climb: int
     position: int
     accepts: int
     failures: int
+    levels: int
     group: bool
     element: bool
+    quorum: Quorum | None
 
 
 class Level(NamedTuple):
@@ -103,6 +108,10 @@ class Plan:
         uses: By site: how many sites consume its value, through `reads`.
         casts: By site, where any: (scope, position) of nodes in inner rows that need it.
         opens: By site, where any: scopes whose rows are made from its value.
+        keys: By scope, where any: what tells its elements from each other, and the part of them it sees.
+        folds: By site of an item, where any: positions, in the row around, of the folds that take it.
+        quorums: By site of an item, where any: the quorums asked of its map, and the levels of their gathers.
+        sheds: Sites whose end frees their element: nobody but they takes what their stream gives.
         inner: By group site: the next scope towards its node.
         up: By site of an inner row: position of the same node in the row around.
         outer: By scope: (position, climb, position there) of needs that lie outside its rows.
@@ -110,7 +119,7 @@ class Plan:
         wires: By node: (parameter, difference) of the needs that are simply a value of the same row.
         kind: By node: how an attempt is to be called, as bits of `commands`.
         simple: By node: its wires and its element are all that a call takes: 1 always, 2 if no need failed.
-        elements: By node, where it is mapped over: the parameter that receives the element.
+        elements: By node, where one parameter receives the whole element of its map: that parameter.
         lenient: By node: a need among its wires accepts non-success.
         partial: By node: it has other data needs too, which `needs_of` tells of.
         runners: Names of the runners; `runner` gives, by node, an index into it, `runner_of` by site.
@@ -118,19 +127,22 @@ class Plan:
         needs_loop: Some call, or condition, must be awaited.
         retries_timeout: Nodes whose policy does not exclude `TimeoutError`.
         roots: Nodes that need nothing.
-        retry, trigger, limits: By node, where any.
+        retry, trigger, limits: By node, where any; limits are those of the run alone.
+        wide: By node, where any: its limits that are wider than the run.
         outputs: Nodes that are kept, in the order of definition.
         keeps: By node: its value stays to the end.
         judges: By node: a failure of it is tolerated.
+        quorate: By node, where any: the mapped nodes whose quorum, if it breaks, says otherwise.
         unbounded: Nodes whose stream must not be held back, because that would close a circle.
     """
 
     __slots__ = (
-        "_needs", "casts", "down", "elements", "flags", "graph", "has_streams", "index",
-        "inner", "judges", "keeps", "kind", "lenient", "level", "levels", "limits", "needs_loop",
-        "node", "nodes", "opens", "outer", "outputs", "partial", "paths", "place", "reads", "retries_timeout",
-        "retry", "roots", "runner", "runner_of", "runners", "simple", "trigger", "unbounded", "up",
-        "uses", "waits", "wires",
+        "_needs", "casts", "down", "elements", "flags", "folds", "graph", "has_streams", "index",
+        "inner", "judges", "keeps", "keys", "kind", "lenient", "level", "levels", "limits", "needs_loop",
+        "node", "nodes", "opens", "outer", "outputs", "partial", "paths", "place", "quorate", "quorums",
+        "reads",
+        "retries_timeout", "retry", "roots", "runner", "runner_of", "runners", "sheds", "simple", "trigger",
+        "unbounded", "up", "uses", "waits", "wide", "wires",
     )  # fmt: skip
 
     def __init__(
@@ -138,6 +150,7 @@ class Plan:
         graph: Graph,
         *,
         runner: str | None = None,
+        awaiting: Collection[str] = ("aio",),
         durations: Mapping[str, float] | None = None,
         keep_all: bool = False,
         targets: Sequence[str] = (),
@@ -156,16 +169,19 @@ class Plan:
         self._needs: dict[int, tuple[SiteNeed, ...]] = {}
         self._make_rows(scope_of, number)
         self._make_edges(parents, scope_of)
-        self._make_options(runner)
+        self._make_options(runner, awaiting)
         wanted = set(targets)
         consumed = {node for node, uses in zip(self.node, self.uses, strict=True) if uses}
         self.keeps = bytearray(
             keep_all or node.keep or new not in consumed or node.id in wanted
             for new, node in enumerate(self.nodes)
         )
+        self.sheds = frozenset(self._shedding())
+        for site in self.sheds:
+            self.flags[site] |= WIDE
         self.roots = [new for new, mine in enumerate(parents) if not mine]
         self.outputs = [new for new in number if self.keeps[new]]
-        self.judges = tolerance(self.nodes, parents, scope_of, graph.scopes)
+        self.judges, self.quorate = tolerance(self.nodes, parents, scope_of, graph.scopes)
         self.unbounded: frozenset[int] = frozenset()
         if len(self.levels) > 1:
             sources = [self.index[graph.nodes[scope.source].id] for scope in graph.scopes[1:]]
@@ -211,6 +227,9 @@ class Plan:
         self.partial = bytearray(total)
         self.lenient = bytearray(total)
         self.elements: dict[int, str] = {}
+        self.keys: dict[int, tuple[Callable[[Any], Any], str | int | None]] = {}
+        self.folds: dict[int, list[int]] = {}
+        self.quorums: dict[int, list[tuple[Quorum, int]]] = {}
         same: dict[Any, Any] = {}  # equal tuples are kept once
         for node, mine in enumerate(parents):
             if scope_of[node]:
@@ -221,10 +240,12 @@ class Plan:
                 continue
             reads, wires = [], []
             for need, parent in zip(self.nodes[node].needs, mine, strict=True):
-                _, how, param, accepts, _, part, _, _ = need
+                _, how, param, accepts, _, part, _, _, _ = need
                 down[parent].append(node - parent)
                 if how == "after":
                     continue
+                if how == "gather":
+                    self._gathers(node, need, scope_of[parent], parent)
                 reads.append(parent - node)
                 self.uses[parent] += 1
                 if param is None:
@@ -241,7 +262,7 @@ class Plan:
             self.wires[node] = same.setdefault(pairs, pairs)
         self._make_groups(scope_of)
         self.down: list[tuple[int, ...]] = [same.setdefault(key, key) for key in map(tuple, down)]
-        for site in self.casts.keys() | self.opens.keys():
+        for site in {*self.casts, *self.opens, *self.folds, *self.quorums}:
             self.flags[site] |= WIDE
 
     def _edges_of_item(
@@ -258,12 +279,18 @@ class Plan:
                 if need.how == "use" and at == scope and need.part is None:
                     self.wires[node] += ((need.param, source - mine),)
                     self.lenient[node] |= bool(need.accepts)
-                elif need.how == "each":
+                elif need.how == "each" and need.part is None and node not in self.elements:
                     self.elements[node] = need.param
                 else:
                     self.partial[node] = 1
+            if need.how == "gather":
+                self._gathers(node, need, scope_of[parent], parent)
             if need.how == "each":
-                self.opens.setdefault(source, []).append(scope)
+                opened = self.opens.setdefault(source, [])
+                if scope not in opened:
+                    opened.append(scope)
+                if need.key is not None:
+                    self.keys.setdefault(scope, (need.key, need.part))
                 self.waits[mine] -= 1
             elif at == scope:
                 down[source].append(mine - source)
@@ -273,6 +300,26 @@ class Plan:
                 reader = self._site(at, node)
                 self.reads[reader] += (source - reader,)
                 self.uses[source] += 1
+
+    def _gathers(self, node: int, need: Need, scope: int, parent: int) -> None:
+        """Notes, for the items of a map, who takes them as more than an edge of a row."""
+        item = self._site(scope, parent)
+        if self.nodes[node].kind == "gather":
+            around = self.levels[self.levels[scope].parent]
+            self.folds.setdefault(item, []).append(around.position[node])
+        if isinstance(need.failures, Quorum):
+            self.quorums.setdefault(item, []).append((need.failures, need.levels))
+
+    def _shedding(self) -> Iterator[int]:
+        """Heads of maps over a stream that nobody else takes anything of: an element is theirs alone."""
+        for source, scopes in self.opens.items():
+            level = self.levels[scopes[0]]
+            head = self.nodes[self.node[level.base + level.head]]
+            takes = sum(need.how == "each" for need in head.needs)
+            node = self.node[source]
+            alone = len(scopes) == 1 and self.uses[source] == takes and not self.keeps[node]
+            if alone and self.nodes[node].stream:
+                yield level.base + level.head
 
     def _make_groups(self, scope_of: list[int]) -> None:
         """Links each group to the rows inside it, and what an inner row needs from outside."""
@@ -305,7 +352,7 @@ class Plan:
     def _site(self, scope: int, node: int) -> int:
         return self.levels[scope].base + self.levels[scope].position[node]
 
-    def _make_options(self, default: str | None) -> None:
+    def _make_options(self, default: str | None, awaiting: Collection[str]) -> None:
         self.runners: list[str] = []
         self.runner = bytearray(len(self.nodes))
         self.simple = bytearray(len(self.nodes))
@@ -313,24 +360,28 @@ class Plan:
         self.retry: dict[int, RetryPolicy] = {}
         self.trigger: dict[int, int] = {}
         self.limits: dict[int, tuple[tuple[str, int], ...]] = {}
+        self.wide: dict[int, tuple[LimitUse, ...]] = {}
         retries_timeout = set()
         codes: dict[str, int] = {}
         scope_of = self.graph.scope_of
         for number, node in enumerate(self.nodes):
-            name = node.runner or runner_for(node, default)
+            name = node.runner or runner_for(node, default, awaiting)
             code = codes.setdefault(name, len(codes))
             self.runner[number] = code
-            if node.is_async or node.timeout is not None:
+            if node.is_async or node.timeout is not None or node.stream:
                 self.kind[number] = _kind(node)
-            more = self.partial[number] or node.context or node.inputs or node.bound
+            more = (
+                self.partial[number] or node.context or node.inputs or node.bound or node.resources
+                or node.kind == "gather"
+            )  # fmt: skip
             self.simple[number] = 0 if more else 2 if self.lenient[number] else 1
             flags = 0
             if node.retry is not None and node.retry.max_attempts > 1:
                 self.retry[number] = node.retry
                 if node.timeout is not None and node.retry.retries(TimeoutError()):
                     retries_timeout.add(number)
-            if node.timeout is not None:
-                flags |= TIMED
+            if node.kind == "gather":
+                flags |= FOLD
             if node.when is not None:
                 flags |= JUDGED
             if node.trigger != "all_succeeded":
@@ -341,7 +392,13 @@ class Plan:
                     flags |= ALWAYS
             if node.limits:
                 flags |= LIMITED
-                self.limits[number] = tuple(sorted((limit.name, weight) for limit, weight in node.limits))
+                self.limits[number] = tuple(
+                    sorted((limit.name, weight) for limit, weight in node.limits if limit.scope == "run")
+                )
+                wide = [use for use in node.limits if use.limit.scope != "run"]
+                if wide:
+                    self.simple[number] = 0
+                    self.wide[number] = tuple(sorted(wide, key=lambda use: use.limit.name))
             if node.stream:
                 flags |= STREAM
             if node.kind == "gate":
@@ -382,9 +439,11 @@ class Plan:
                     graph.scopes[scope].depth - graph.scopes[at].depth,
                     self.levels[at].position[parent],
                     need.accepts.value,
-                    _FAILURES[need.failures],
+                    QUORUM if isinstance(need.failures, Quorum) else _FAILURES[need.failures],
+                    need.levels,
                     at != other,
                     need.how == "each",
+                    need.failures if isinstance(need.failures, Quorum) else None,
                 )
             )
         self._needs[node] = tuple(found)
@@ -398,11 +457,11 @@ class _Same(dict[int, int]):
         return node
 
 
-def runner_for(node: Node, default: str | None) -> str:
-    """The runner of a node that names none: coroutines need a loop, other steps take the run's default."""
+def runner_for(node: Node, default: str | None, awaiting: Collection[str] = ("aio",)) -> str:
+    """The runner of a node that names none: coroutines need one that awaits, others the run's default."""
     if node.is_async:
-        return "aio" if default in (None, "threads", "inline", "processes") else default
-    return "threads" if default in (None, "aio") else default
+        return default if default is not None and default in awaiting else "aio"
+    return "threads" if default is None or default == "aio" else default
 
 
 _COROUTINE = 0x80  # of a code object: calling it only makes a coroutine
@@ -414,6 +473,8 @@ _INSTANT = 1e-6
 def _kind(node: Node) -> int:
     """How an attempt of a node is to be called."""
     kind = commands.TIMED if node.timeout is not None else 0
+    if node.stream:
+        return kind | commands.STREAM
     if isinstance(node.call, FunctionType) and node.call.__code__.co_flags & _COROUTINE:
         kind |= commands.PURE
     return kind

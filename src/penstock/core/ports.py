@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from types import TracebackType
+from typing import Any, Protocol, Self, runtime_checkable
 
 from .context import Context
 from .failures import RetryOn
@@ -25,7 +26,7 @@ Work = tuple[int, int, Callable[..., Any], dict[str, Any], RetryOn, Context | No
 The machine's number of the node, and the token that tells this attempt from others of it; what to call and
 with what; the ``retry_on`` of its retry policy, None without one: an error is judged where it is; the step's
 context, if it asked for one; and how it is to be
-called: TIMED and PURE of `commands`, where they hold."""
+called: TIMED, PURE and STREAM of `commands`, where they hold."""
 
 
 class Runner(Protocol):
@@ -35,7 +36,19 @@ class Runner(Protocol):
     not needed where ENDED follows at once) and exactly
     one ENDED, unless it is abandoned: then the ENDED that says so, and GONE when it ends at last. It never
     raises because of what a step does.
+
+    Of a STREAM it posts YIELDED for each element, in order and never beyond the position that `go_on` last
+    allowed (0 at first: none), and ENDED with the payload None when the iterator is exhausted. A stream that
+    is stopped, or is not exhausted for any other reason, is closed before its ENDED is posted.
     """
+
+    @property
+    def name(self) -> str:
+        """What steps call it: a step with ``runner=`` of this name is handed to it."""
+
+    @property
+    def awaits(self) -> bool:
+        """Whether it takes coroutine functions and async generators; if not, it takes all others."""
 
     @property
     def capacity(self) -> int:
@@ -57,8 +70,30 @@ class Runner(Protocol):
     def abandon(self, node: int, token: int) -> None:
         """The grace is over: posts ENDED for the attempt now, whatever it does."""
 
+    def go_on(self, node: int, token: int, upto: int) -> None:
+        """Lets a stream produce elements up to this position; it never shrinks. A stream that has not begun,
+        or has just ended, may be meant too."""
+
     def close(self) -> None:
         """Called once, after the last attempt: nothing of the runner remains but what was abandoned."""
+
+
+@runtime_checkable
+class Pool(Protocol):
+    """Workers that outlive a run: the caller opens and closes them, and each run gets a `Runner` of them."""
+
+    def for_run(self, options: RunOptions) -> Runner:
+        """A runner for one run. Closing it ends that run's attempts, never the workers."""
+
+    def close(self) -> None:
+        """Ends the workers."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        """Closes it."""
 
 
 @runtime_checkable

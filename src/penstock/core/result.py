@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from .errors import RunCancelled, RunFailed
-from .model import Failure, NodeStatus, Ok, Outcome, RunStatus, Skip
+from .model import Abandoned, Failure, NodeStatus, Ok, Outcome, RunStatus, Skip
 
 
 class NodeResult(NamedTuple):
@@ -59,7 +60,7 @@ class RunResult:
             list of its successes.
         duration: Seconds from start to end.
         tolerated: Paths of the failures that were let pass.
-        abandoned: Names of what could not be stopped and outlives the run.
+        abandoned: What could not be stopped and outlives the run, with where it was.
         warnings: What observers raised, and other things that changed nothing but should be known.
     """
 
@@ -76,7 +77,7 @@ class RunResult:
         *,
         duration: float = 0.0,
         tolerated: tuple[str, ...] = (),
-        abandoned: tuple[str, ...] = (),
+        abandoned: tuple[Abandoned, ...] = (),
         warnings: tuple[str, ...] = (),
     ) -> None:
         self.run_id = run_id
@@ -89,7 +90,11 @@ class RunResult:
         self.warnings = warnings
 
     def __repr__(self) -> str:
-        return f"<run {self.run_id}: {self.status.value}, {len(self.nodes)} nodes>"
+        why = ""
+        if self.status is RunStatus.FAILED:  # where an assertion shows it, it is this that people look for
+            bad = islice((one for one in self.failed() if one.path not in self.tolerated), 3)
+            why = "".join(f"; {one.path}: {str(one.failure).partition(chr(10))[0][:100]}" for one in bad)
+        return f"<run {self.run_id}: {self.status.value}, {len(self.nodes)} nodes{why}>"
 
     @property
     def outputs(self) -> Mapping[str, Any]:

@@ -12,7 +12,8 @@ from .model import Need, Node
 class Scope(NamedTuple):
     """One level of a map: the nodes that run once per element of it.
 
-    Scope 0 is the graph itself. Each step with an ``each`` need opens a scope of its own.
+    Scope 0 is the graph itself. Each step with an ``each`` need opens a scope of its own; several take
+    parts of the elements of one source.
 
     Attributes:
         parent: Index of the enclosing scope; -1 for scope 0.
@@ -59,8 +60,9 @@ def _check_gather(scopes: Sequence[Scope], node: Node, need: Need, scope: int) -
     depth = scopes[scope].depth
     if need.how == "gather" and need.levels > depth:
         mapped = f"is mapped {depth} deep only" if depth else "is not mapped"
+        word = "fold" if node.kind == "gather" else "gather"
         raise GraphError(
-            f"step {node.id!r}: gather takes a mapped step, and {need.node!r} {mapped}; "
+            f"step {node.id!r}: {word} takes a mapped step, and {need.node!r} {mapped}; "
             f"take its value with use({need.node})"
         )
 
@@ -74,14 +76,15 @@ def place(
     is of that map anyway.
 
     Raises:
-        GraphError: Two ``each``, or needs from maps that do not enclose each other.
+        GraphError: Two ``each`` that are not parts of one element, or needs from maps of which neither
+            encloses the other.
     """
     deepest, why, source = 0, "", -1
     for need, parent in zip(node.needs, parents, strict=True):
         if need.how == "after":
             continue
         if need.how == "each":
-            if source >= 0:
+            if source >= 0 and (source != parent or need.part is None):
                 raise GraphError(f"step {node.id!r}: it has two each(); map over one and use() the other")
             source = parent
         _check_gather(scopes, node, need, scope_of[parent])

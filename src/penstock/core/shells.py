@@ -33,13 +33,16 @@ def run_here(engine: Engine, pump: Pump) -> None:
                 wait = engine.next_alarm()
                 if wait is None and engine.idle:
                     raise InternalError(_stuck(engine))
-                try:
-                    bell.get(timeout=engine.longest_wait if wait is None else min(wait, engine.longest_wait))
-                except Empty:
-                    pass
+                if engine.skip is None or not engine.skip(wait):
+                    pause = engine.longest_wait if wait is None else min(wait, engine.longest_wait)
+                    try:
+                        bell.get(timeout=pause)
+                    except Empty:
+                        pass
             mailbox.sleeping = False
     finally:
         engine.close()
+        engine.close_resources()
 
 
 async def run_on_loop(
@@ -85,6 +88,7 @@ async def run_on_loop(
         shell.close()
         if closed is not None:
             await closed()
+        await engine.aclose_resources()
 
 
 class _LoopShell:
@@ -109,7 +113,7 @@ class _LoopShell:
 
     def turn(self, batch: list[Reply] | None = None) -> None:
         mailbox, state = self._mailbox, self._state
-        if state.finished is not None:
+        if state.finished is not None or self.done.done():
             return
         try:
             if self._batch:
@@ -131,8 +135,16 @@ class _LoopShell:
             self._loop.call_soon(self.turn)
         else:
             mailbox.sleeping = True
-            if mailbox.replies or self._engine.unsaid:
+            if mailbox.replies or self._engine.unsaid or (self._engine.skip is not None and self._skipped()):
                 mailbox.ring()
+
+    def _skipped(self) -> bool:
+        try:
+            return self._engine.skip is not None and self._engine.skip(self._engine.next_alarm())
+        except BaseException as error:
+            if not self.done.done():
+                self.done.set_exception(error)
+            return False
 
     def close(self) -> None:
         self._engine.mailbox.sleeping = False

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from functools import reduce
 from typing import Any
 
 from .errors import GraphError, InputError, nearest
 from .graph import Graph
-from .model import Node
+from .model import Need, Node
 
 
 def restrict(graph: Graph, targets: Sequence[str] | None, override: Mapping[str, Any] | None) -> Graph:
@@ -53,8 +55,9 @@ def restrict(graph: Graph, targets: Sequence[str] | None, override: Mapping[str,
 
 def _given(node: Node) -> Node:
     return node._replace(
-        needs=(), inputs=(), bound=None, when=None, trigger="all_succeeded", limits=(), timeout=None
-    )
+        kind="step", needs=(), inputs=(), bound=None, when=None, trigger="all_succeeded", limits=(),
+        timeout=None, resources=(),
+    )  # fmt: skip
 
 
 def _check_lists(graph: Graph, override: Mapping[str, Any], depth: Mapping[str, int]) -> None:
@@ -84,11 +87,28 @@ def _taking(node: Node, override: Mapping[str, Any], depth: Mapping[str, int]) -
                 f"override of {need.node!r}: {node.id!r} takes single items, or outcomes, of it; "
                 f"override {node.id!r} as well, or the step that {need.node!r} maps over"
             )
+    if node.kind == "gather":
+        return _folding_list(node, needs[0])
     return node._replace(needs=tuple(needs))
+
+
+def _folding_list(node: Node, need: Need) -> Node:
+    """A fold of an overridden map: it takes the whole list at once."""
+    begin = deepcopy((node.bound or {}).get("initial"))
+    bound = {"function": node.call, "initial": begin}
+    return node._replace(kind="step", call=_fold, needs=(need._replace(param="items"),), bound=bound)
+
+
+def _fold(function: Callable[[Any, Any], Any], initial: Any, items: Sequence[Any]) -> Any:
+    return reduce(function, items, initial)
 
 
 def _inputs(node: Node) -> list[tuple[str, str]]:
     found = list(node.inputs)
+    if node.resources:
+        from .bags import inputs_of
+
+        found += [("", name) for name in inputs_of(node.resources)]
     for condition in (node.when, node.trigger):
         if condition is not None and not isinstance(condition, str):
             found += condition.inputs

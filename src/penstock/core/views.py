@@ -8,14 +8,20 @@ from typing import Any
 
 from .commands import WHEN
 from .machine.facts import CAUSES
+from .machine.judge import tolerated
 from .machine.state import CANCELLED, FAILED, SKIPPED, STATUSES, SUCCEEDED, State
-from .model import NOTHING, NodeStatus, RunStatus, Skip
+from .model import NOTHING, Abandoned, NodeStatus, RunStatus, Skip
 from .plan import GROUP
 from .result import NodeResult, RunResult
 
 
 def result_of(
-    state: State, run_id: str, *, abandoned: Sequence[str] = (), warnings: Sequence[str] = (), now: float
+    state: State,
+    run_id: str,
+    *,
+    abandoned: Sequence[Abandoned] = (),
+    warnings: Sequence[str] = (),
+    now: float,
 ) -> RunResult:
     """The result of a run as it stands."""
     nodes = _Nodes(state)
@@ -41,7 +47,7 @@ def node_result(state: State, number: int) -> NodeResult:
     failed = status == FAILED
     skip = None
     if status == SKIPPED:
-        cause, because = state.skips[number]
+        cause, because = state.skip(number) or (0, None)
         skip = Skip(CAUSES[cause], None if because is None else str(state.path(because)))
     ran = state.token[number] > 0
     return NodeResult(
@@ -69,11 +75,11 @@ def _reason(state: State, number: int) -> str:
         return str(state.failures[number][-1])
     if status != SKIPPED:
         return ""
-    cause, because = state.skips[number]
+    cause, because = state.skip(number) or (0, None)
     if cause == 2:
-        return (
-            "the run was cancelled" if because is None else f"the run stopped: {state.path(because)} failed"
-        )
+        if because is not None:
+            return f"the run stopped: {state.path(because)} failed"
+        return "the run's deadline passed" if state.expired else "the run was cancelled"
     if because is None:
         return ""
     if cause == 1:
@@ -85,7 +91,7 @@ def _reason(state: State, number: int) -> str:
 def _group_result(state: State, number: int) -> NodeResult:
     skip = None
     if state.status[number] == SKIPPED:
-        cause, because = state.skips[number]
+        cause, because = state.skip(number) or (0, None)
         skip = Skip(CAUSES[cause], None if because is None else str(state.path(because)))
     items = _Items(state, number)
     return NodeResult(
@@ -107,10 +113,11 @@ def _group_status(state: State, number: int) -> NodeStatus:
     if not state.hold[number]:
         return NodeStatus.SUCCEEDED
     seen = {state.status[i] for i in state.items(number)}
-    tolerated = state.plan.judges[state.plan.node[state.site[number]]]
-    if FAILED in seen and not tolerated:
+    if FAILED in seen and not all(
+        tolerated(state, i) for i in state.items(number) if state.status[i] == FAILED
+    ):
         return NodeStatus.FAILED
-    stopped = any(state.status[i] == SKIPPED and state.skips[i][0] == 2 for i in state.items(number))
+    stopped = any(state.status[i] == SKIPPED and (state.skip(i) or (0,))[0] == 2 for i in state.items(number))
     if CANCELLED in seen or (stopped and seen != {SKIPPED}):
         return NodeStatus.CANCELLED  # some of its items were never made
     return NodeStatus.SKIPPED if seen == {SKIPPED} else NodeStatus.SUCCEEDED
@@ -133,7 +140,7 @@ def _outputs(state: State) -> dict[str, Any]:
 
 def _tolerated(state: State) -> Iterator[str]:
     for number in state.failures:
-        if state.status[number] == FAILED and state.plan.judges[state.plan.node[state.site[number]]]:
+        if state.status[number] == FAILED and tolerated(state, number):
             yield str(state.path(number))
 
 

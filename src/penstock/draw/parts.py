@@ -31,11 +31,16 @@ def traits(node: Node) -> Iterator[str]:
     if node.retry is not None and node.retry.max_attempts > 1:
         yield f"{node.retry.max_attempts} attempts"
     if node.timeout is not None:
-        yield f"timeout {node.timeout.attempt:g} s"
+        for word in ("attempt", "total", "idle"):
+            seconds = getattr(node.timeout, word)
+            if seconds is not None:
+                yield f"timeout {seconds:g} s" + ("" if word == "attempt" else f" {word}")
     for use in node.limits:
         yield f"limit {use.limit.name}" + (f" × {use.weight}" if use.weight != 1 else "")
     if node.optional:
         yield "optional"
+    if node.volatile:
+        yield "volatile"
     if node.runner is not None:
         yield f"runner {node.runner}"
 

@@ -127,7 +127,7 @@ class Lines:
         if row.fan is not None:
             self._count(row, event.ended)
         elif isinstance(event, events.NodeCancelled):
-            left = f"; {event.abandoned} goes on by itself" if event.abandoned else ""
+            left = f"; {event.abandoned.name} goes on by itself" if event.abandoned else ""
             self._say(event.ended, row.id, f"cancelled{left}", True)
         else:
             how = "" if event.source == "run" else f" ({event.source})"

@@ -163,8 +163,8 @@ def _text(failure: Failure, signs: Signs, most: int = 4) -> Iterator[str]:
 
 
 def _notes(result: RunResult) -> Iterator[Line]:
-    for name in result.abandoned:
-        yield [("warn", f"abandoned: {clean(name)} could not be stopped and goes on by itself")]
+    for left in result.abandoned:
+        yield [("warn", f"abandoned: {clean(str(left))} could not be stopped and goes on by itself")]
     for warning in result.warnings:
         yield [("warn", f"warning: {clean(warning)}")]
 

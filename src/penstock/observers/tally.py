@@ -16,7 +16,7 @@ from penstock.core.model import Failure, NodeStatus, RunStatus
 KEPT_FAILURES = 5
 """Failures of one step that are kept whole; the others are counted."""
 
-Items = tuple[int, ...]
+Items = tuple[int | str, ...]
 
 
 class Fan:
@@ -158,6 +158,8 @@ class Tally:
             events.NodeYielded: self._yielded,
             events.NodeWaiting: self._waiting,
             events.NodeInterrupted: self._interrupted,
+            events.NodeFolded: self._interrupted,
+            events.RestSkipped: self._rest_skipped,
             events.Progressed: self._progressed,
             events.RunStarted: self._run_started,
             events.CancelAsked: self._cancel_asked,
@@ -232,6 +234,12 @@ class Tally:
         elif row.fan is not None:
             row.fan.opened = True
 
+    def _rest_skipped(self, event: events.RestSkipped) -> None:
+        for id in event.nodes:
+            row = self.rows[id]
+            row.skipped += event.size
+            row.skip = events.NodeSkipped(events.NodePath(id), event.cause, event.because)
+
     def _cancelled(self, event: events.NodeCancelled) -> None:
         id, items = event.path
         row = self.rows[id]
@@ -265,7 +273,7 @@ class Tally:
         if row.began is None:
             row.began = event.at
 
-    def _interrupted(self, event: events.NodeInterrupted) -> None:
+    def _interrupted(self, event: events.NodeInterrupted | events.NodeFolded) -> None:
         id, items = event.path
         row = self.rows[id]
         row.running.discard(items)

@@ -1,29 +1,26 @@
 """The only place where the state of a run changes: one function per kind of fact.
 
-Whatever follows from a fact without a choice is done here too (a need less, a group closed, a node ready, a
-slot free), so that a replay of the facts, and nothing else, gives the same state. What needs a choice, or the
-user's code, is left in `arrived` and `maps` for `decide`.
+Whatever follows from a fact without a choice is done here, or in `ends`, too (a need less, a group closed, a
+node ready, a slot free), so that a replay of the facts, and nothing else, gives the same state.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from heapq import heappush
 from typing import Any
 
 from ..commands import ENDED, Command, Reply
-from ..model import NOTHING
-from ..plan import ALWAYS, GATE, GROUP, JUDGED, LIMITED, STREAM, WIDE
-from ..rules import RUN
+from ..model import NOTHING, Abandoned
+from ..plan import FOLD, GATE, GROUP, JUDGED, LIMITED, STREAM, WIDE
 from . import facts
+from .ends import arrive, consider, end, fail_run, fold_on, halt, lose, lose_map, release, seal
 from .facts import STARTED, Fact
-from .judge import verdict
 from .queues import enqueue, enqueue_row_heads
 from .state import (
     CANCELLED,
     CANCELLING,
-    DRAINING,
     FAILED,
     PENDING,
     READY,
@@ -184,8 +181,11 @@ def _succeeded_specially(s: State, fact: Fact) -> None:
         s.sources[i] = facts.SOURCES[source]
     elif s.plan.flags[s.site[i]] & STREAM:
         value = s.value[i] = s.streams.pop(i, [])
-    if s.site[i] in s.plan.opens:
-        s.streams[i] = _snapshot(value)
+    scopes = s.plan.opens.get(s.site[i])
+    if scopes:
+        level = s.plan.levels[scopes[0]]
+        shed = level.base + level.head in s.plan.sheds  # nobody else sees the list, so nobody changes it
+        s.streams[i] = value if shed else _snapshot(value)
     end(s, i, clean=True)
 
 
@@ -193,8 +193,9 @@ def retrying(s: State, fact: Fact) -> None:
     _, i, _token, failure, due, began, _ended = fact
     _give_back(s, i, held=failure.abandoned is None)
     if failure.abandoned is not None:
-        s.lingering[i, s.token[i]] = failure.abandoned
+        _linger(s, i, s.token[i], failure.abandoned)
     s.status[i] = RETRYING
+    s.retried += 1
     s.failures.setdefault(i, []).append(failure)
     s.first.setdefault(i, began)
     s.due[i] = due
@@ -203,17 +204,12 @@ def retrying(s: State, fact: Fact) -> None:
 def failed(s: State, fact: Fact) -> None:
     _, i, token, failure, began, ended = fact
     _fall(s, i, token, failure.abandoned)
+    s.due.pop(i, None)
     s.status[i] = FAILED
     s.failures.setdefault(i, []).append(failure)
     s.took[i] = ended - s.first.get(i, began)
     if not s.plan.judges[s.plan.node[s.site[i]]]:
-        s.failed = s.failed or not s.cancelled
-        if s.culprit is None:
-            s.culprit = i
-        level = {"stop": STOPPING, "drain": DRAINING}.get(s.on_failure, 0)
-        if level > s.stopping:
-            s.stopping = level
-            s.sweep = True
+        fail_run(s, i)
     end(s, i, clean=False)
 
 
@@ -222,7 +218,24 @@ def skipped(s: State, fact: Fact) -> None:
     s.status[i] = SKIPPED
     s.skips[i] = (cause, because)
     s.waits[i] = 0
+    if s.plan.quorums and s.plan.flags[s.site[i]] & GROUP:
+        lose_map(s, i, i, s.plan.graph.scopes[s.plan.level[s.site[i]]].depth)
     end(s, i, clean=False)
+
+
+def rest_skipped(s: State, fact: Fact) -> None:
+    _, group, first, cause, because = fact
+    plan, fan = s.plan, s.fan_of_group(group)
+    assert fan is not None
+    level = plan.levels[fan.scope]
+    count = len(fan.rows) - first
+    span = slice(fan.rows[first], fan.rows[first] + count * level.width)
+    s.status[span] = bytes((SKIPPED,)) * (count * level.width)
+    s.waits[span] = [0] * (count * level.width)
+    fan.rest = (first, len(fan.rows), cause, because)
+    around = plan.levels[level.parent]
+    for node in level.position:
+        lose(s, fan.outer + around.position[node], count)
 
 
 def cancelled(s: State, fact: Fact) -> None:
@@ -235,11 +248,13 @@ def cancelled(s: State, fact: Fact) -> None:
 
 
 def expanded(s: State, fact: Fact) -> None:
-    _, group, size = fact
+    _, group, size, keys = fact
     scope = s.plan.inner[s.site[group]]
     row = s.row(group)
     source = _source(s, scope, row)
     fan = _open(s, scope, row)
+    if scope in s.plan.keys:
+        fan.add_keys(keys or ())
     if size is None:
         fan.sealed = False
         fan.rows = []
@@ -247,19 +262,30 @@ def expanded(s: State, fact: Fact) -> None:
         return
     fan.elements = s.streams[source]
     _add_rows(s, fan, size)
-    _seal(s, fan)
+    seal(s, fan)
 
 
 def yielded(s: State, fact: Fact) -> None:
-    _, i, _token, position, element = fact
-    elements = s.streams.setdefault(i, [])
-    if position != len(elements):
+    _, i, _token, position, element, keys = fact
+    if position == len(s.streams.get(i, ())):
+        pour(s, i, [element], [keys])
+
+
+def pour(s: State, i: int, elements: list[Any], keys: list[Any]) -> None:
+    """Folds the next elements of a stream, as `yielded` does one: for many, at little more than its cost."""
+    scopes = s.plan.opens.get(s.site[i], ())
+    if len(scopes) > 1 and len(elements) > 1:  # their rows grow side by side
+        for element, names in zip(elements, keys, strict=True):
+            pour(s, i, [element], [names])
         return
-    elements.append(element)
-    for scope in s.plan.opens.get(s.site[i], ()):
+    had = s.streams.setdefault(i, [])
+    had += elements
+    for at, scope in enumerate(scopes):
         fan = s.opened.get((scope, s.row(i)))
         if fan is not None:
-            _add_rows(s, fan, 1)
+            if fan.keys is not None:
+                fan.add_keys(names[at] for names in keys)
+            _add_rows(s, fan, len(elements))
 
 
 def decided(s: State, fact: Fact) -> None:
@@ -279,6 +305,9 @@ def interrupted(s: State, fact: Fact) -> None:
     _, i, _token = fact
     _give_back(s, i, held=True)
     s.returned[i] = s.returned.get(i, 0) + 1
+    if s.plan.flags[s.site[i]] & FOLD:
+        _slice_over(s, i)
+        return
     s.status[i] = READY
     if s.stopping:
         s.arrived.append(i)
@@ -313,8 +342,36 @@ def released(s: State, fact: Fact) -> None:
 
 def cancel(s: State, fact: Fact) -> None:
     s.cancelled = True
-    s.stopping = CANCELLING
-    s.sweep = True
+    halt(s, CANCELLING)
+
+
+def expired(s: State, fact: Fact) -> None:
+    s.expired = s.failed = True
+    halt(s, STOPPING)
+
+
+def folded(s: State, fact: Fact) -> None:
+    _, i, _token, upto = fact
+    if s.status[i] == RUNNING:  # else a run goes on that was cut off: the fold starts over
+        _give_back(s, i, held=True)
+        s.returned[i] = s.returned.get(i, 0) + 1  # a slice is no attempt of its own
+    fan, place = s.folding(i)
+    site = s.site[fan.rows[0] + place]
+    alone = s.uses[fan.outer + s.plan.up[site]] == 1 and not s.plan.keeps[s.plan.node[site]]
+    for row in fan.rows[s.folded[i] : upto] if alone else ():
+        item = row + place
+        if s.uses[item] == 1 and s.status[item] == SUCCEEDED:
+            s.value[item] = NOTHING
+    s.folded[i] = upto
+    _slice_over(s, i)
+
+
+def _slice_over(s: State, i: int) -> None:
+    s.status[i] = PENDING
+    if s.waits[i]:
+        fold_on(s, i)
+    else:
+        arrive(s, i)
 
 
 def begun(s: State, fact: Fact) -> None:
@@ -343,107 +400,12 @@ _APPLY: dict[int, Any] = {
     facts.RESUMED: resumed,
     facts.RELEASED: released,
     facts.CANCEL: cancel,
+    facts.EXPIRED: expired,
+    facts.FOLDED: folded,
+    facts.REST_SKIPPED: rest_skipped,
     facts.BEGUN: begun,
     facts.FINISHED: finished,
 }
-
-
-def end(s: State, i: int, *, clean: bool) -> None:
-    """A node or item has ended: those that need it wait for one less, and so does its group.
-
-    A group that closes has ended too, hence the loop.
-    """
-    plan = s.plan
-    while True:
-        site = s.site[i]
-        flags = plan.flags[site]
-        if flags & STREAM:
-            _end_stream(s, i, clean)
-        for step in plan.down[site]:
-            lessen(s, i + step, clean)
-        if flags & WIDE:
-            if site in plan.casts:
-                for j in _cast(s, i, site):
-                    lessen(s, j, clean)
-            s.maps += [(scope, s.row(i)) for scope in plan.opens.get(site, ())]
-        for step in plan.reads[site]:
-            j = i + step
-            s.uses[j] -= 1
-            if not s.uses[j]:
-                release(s, j)
-        if i < s.total:
-            s.open -= 1
-            return
-        i = s.fans[i - s.total].outer + plan.up[site]
-        if not clean:
-            s.hold[i] = 1
-        s.waits[i] -= 1
-        if s.waits[i]:
-            return
-        s.status[i] = SUCCEEDED
-        clean = not s.hold[i]
-
-
-def lessen(s: State, j: int, clean: bool) -> None:
-    """Node `j` waits for one need less."""
-    if not clean:
-        s.hold[j] = 1
-    s.waits[j] -= 1
-    if not s.waits[j]:
-        arrive(s, j)
-
-
-def arrive(s: State, j: int) -> None:
-    """All needs of node `j` have ended."""
-    flags = s.plan.flags[s.site[j]]
-    if flags & GROUP:
-        return  # a group is opened by its head's source, never by an edge
-    if not s.stopping and not s.hold[j] and not flags & (JUDGED | GATE):
-        s.status[j] = READY
-        enqueue(s, j)
-    else:
-        consider(s, j)
-
-
-def consider(s: State, j: int) -> None:
-    """Makes a node ready if nothing more is to be asked or told; leaves all else to `decide`."""
-    flags = s.plan.flags[s.site[j]]
-    if verdict(s, j).move == RUN and not flags & GATE and (not s.stopping or flags & ALWAYS):
-        s.status[j] = READY
-        enqueue(s, j)
-    else:
-        s.arrived.append(j)
-
-
-def release(s: State, i: int) -> None:
-    """Drops a value whose last consumer has ended, unless it is one of the run's outputs."""
-    plan = s.plan
-    if not plan.flags[s.site[i]] & (GROUP | WIDE):
-        if s.status[i] == SUCCEEDED and not plan.keeps[plan.node[s.site[i]]]:
-            s.value[i] = NOTHING
-        return
-    todo = [i]
-    while todo:
-        i = todo.pop()
-        site = s.site[i]
-        if plan.keeps[plan.node[site]]:
-            continue
-        if not plan.flags[site] & GROUP:
-            if s.status[i] == SUCCEEDED:
-                s.value[i] = NOTHING
-            s.streams.pop(i, None)
-            for scope in plan.opens.get(site, ()):
-                fan = s.opened.get((scope, s.row(i)))
-                if fan is not None:
-                    fan.elements = ()
-            continue
-        fan = s.fan_of_group(i)
-        if fan is not None:
-            place = plan.levels[fan.scope].position[plan.node[site]]
-            for row in fan.rows:
-                s.uses[row + place] -= 1
-                if not s.uses[row + place]:
-                    todo.append(row + place)
 
 
 def _give_back(s: State, i: int, *, held: bool) -> None:
@@ -468,26 +430,21 @@ def _leave(s: State, i: int, flags: int, *, held: bool) -> None:
             s.gauges[name].give_back(weight)
 
 
-def _fall(s: State, i: int, token: int, abandoned: str | None) -> None:
+def _fall(s: State, i: int, token: int, abandoned: Abandoned | None) -> None:
     """A node leaves whatever it was in, without success."""
     if s.status[i] == RUNNING:
         _give_back(s, i, held=abandoned is None)
-        if abandoned is not None and s.plan.flags[s.site[i]] & LIMITED:
-            s.lingering[i, token] = abandoned
+        if abandoned is not None:
+            _linger(s, i, token, abandoned)
 
 
-def _cast(s: State, i: int, site: int) -> Iterator[int]:
-    """The nodes of inner rows, as far as they exist, that need this one."""
-    plan = s.plan
-    here = plan.level[site]
-    for scope, place in plan.casts[site]:
-        chain = [scope]
-        while plan.levels[chain[-1]].parent != here:
-            chain.append(plan.levels[chain[-1]].parent)
-        rows = [s.row(i)]
-        for inner in reversed(chain):
-            rows = [new for row in rows if (fan := s.opened.get((inner, row))) for new in fan.rows]
-        yield from [row + place for row in rows]
+def _linger(s: State, i: int, token: int, abandoned: Abandoned) -> None:
+    """An attempt was abandoned: it still holds its limits, and there may not be too many of them."""
+    if s.plan.flags[s.site[i]] & LIMITED:
+        s.lingering[i, token] = abandoned
+    s.abandoned += 1
+    if s.abandoned > s.max_abandoned:
+        fail_run(s, i, STOPPING)
 
 
 def _source(s: State, scope: int, row: int) -> int:
@@ -499,13 +456,9 @@ def _source(s: State, scope: int, row: int) -> int:
 
 
 def _open(s: State, scope: int, row: int) -> Fan:
-    path: tuple[int, ...] = ()
-    top: Fan | None = None
-    if row:
-        outer = s.fans[row - s.total]
-        path = (*outer.path, s.element[row - s.total])
-        top = outer.top
-    fan = s.opened[scope, row] = Fan(scope, row, path, top, len(s.plan.runners))
+    around: Fan | None = s.fans[row - s.total] if row else None
+    place = s.element[row - s.total] if row else 0
+    fan = s.opened[scope, row] = Fan(scope, row, around, place, len(s.plan.runners))
     return fan
 
 
@@ -557,28 +510,3 @@ def _add_rows(s: State, fan: Fan, size: int) -> None:
     elif not waits[head]:
         for row in new:
             consider(s, row + head)
-
-
-def _seal(s: State, fan: Fan) -> None:
-    """No element will come any more: each group of the map waits for its items alone."""
-    fan.sealed = True
-    plan = s.plan
-    outer = plan.levels[plan.levels[fan.scope].parent]
-    for node in plan.levels[fan.scope].position:
-        group = fan.outer + outer.position[node]
-        s.waits[group] -= 1
-        if not s.waits[group]:
-            s.status[group] = SUCCEEDED
-            end(s, group, clean=not s.hold[group])
-
-
-def _end_stream(s: State, i: int, clean: bool) -> None:
-    for scope in s.plan.opens.get(s.site[i], ()):
-        fan = s.opened.get((scope, s.row(i)))
-        if fan is not None and not fan.sealed:
-            if not clean:
-                fan.broken = i
-                outer = s.plan.levels[s.plan.levels[scope].parent]
-                for node in s.plan.levels[scope].position:
-                    s.hold[fan.outer + outer.position[node]] = 1
-            _seal(s, fan)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from heapq import heappop
+from heapq import heappop, heappush
 from typing import Any
 
 from .. import events
 from ..commands import Command, Reply
-from ..model import RunStatus
+from ..model import RunOptions, RunStatus
 from ..plan import Plan
 from . import facts
-from .alarms import stale
+from .alarms import DEADLINE, stale
 from .apply import apply
-from .decide import emit, listen, open_streams, pace_streams, ring, settle, watch_blocked
+from .decide import backlog, emit, listen, most_ahead, open_streams, pace_streams, ring, settle, watch_blocked
 from .dispatch import dispatch, fill, fill_one, give_grace
 from .facts import Fact, from_event, to_event
 from .recover import recover
 from .state import STOPPING, State
+
+_DEFAULTS = RunOptions()
 
 
 class Machine:
@@ -25,10 +27,8 @@ class Machine:
 
     Args:
         plan: What runs.
-        on_failure: ``stop``, ``drain`` or ``continue``.
-        max_concurrency: Attempts at a time over all runners; None for no bound.
+        options: How it runs; observers, values and context variables do not matter here.
         capacities: By runner: attempts that it takes at a time; a runner not named takes any number.
-        grace: Seconds that stopped attempts get before they are given up.
 
     Attributes:
         state: Where the run stands. Only `apply` changes it.
@@ -40,19 +40,10 @@ class Machine:
     def __init__(
         self,
         plan: Plan,
-        *,
-        on_failure: str = "stop",
-        max_concurrency: int | None = None,
+        options: RunOptions = _DEFAULTS,
         capacities: Mapping[str, int] | None = None,
-        grace: float = 10.0,
     ) -> None:
-        self.state = State(
-            plan,
-            on_failure=on_failure,
-            max_concurrency=max_concurrency,
-            capacities=capacities,
-            grace=grace,
-        )
+        self.state = State(plan, options, capacities)
         self.log: list[Fact] = []
         self._single = len(plan.runners) == 1
         self._streams = plan.has_streams
@@ -60,6 +51,8 @@ class Machine:
     def begin(self, event: events.RunStarted, override: Mapping[str, Any] | None = None) -> None:
         """Starts the run; nodes in `override` succeed at once with the value given."""
         emit(self.state, self.log, facts.BEGUN, event)
+        if self.state.deadline is not None:
+            heappush(self.state.alarms, (event.at + self.state.deadline, DEADLINE, 0, 0))
         for id, value in (override or {}).items():
             node = self.state.plan.index[id]
             source = facts.SOURCES.index("override")
@@ -109,6 +102,13 @@ class Machine:
             )
             emit(s, log, facts.FINISHED, status.value, now)
         return out
+
+    def allowance(self, stream: int) -> int:
+        """The position up to which a running stream may produce."""
+        s = self.state
+        if stream in s.paused:
+            return 0
+        return len(s.streams.get(stream, ())) + max(0, most_ahead(s, stream) - backlog(s, stream))
 
     def next_alarm(self) -> float | None:
         """When the machine wants to be stepped again even if nothing happens; None if it does not."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any
 from zlib import crc32
 
@@ -17,11 +18,16 @@ from ..commands import (
     DECIDE,
     DECIDED,
     ENDED,
+    FOLDED,
     GO_ON,
     GONE,
+    GRANTED,
     HURRIED,
+    IDLED,
+    KEYED,
     OK,
     RETURNED,
+    START,
     STOP,
     STOP_RUN,
     STOP_TIMEOUT,
@@ -31,19 +37,20 @@ from ..commands import (
     Command,
     Reply,
 )
-from ..model import Failure, RetryPolicy
+from ..model import Abandoned, Failure, RetryPolicy
 from ..plan import ALWAYS, GATE, LIMITED, STREAM
 from . import facts, state
-from .alarms import BLOCKED, DUE, GRACE, RATE, RUN_GRACE, TIMEOUT, stale
-from .apply import apply, succeed_many, succeeded
-from .dispatch import give_grace, unpark
+from .alarms import BLOCKED, DEADLINE, DUE, GRACE, RATE, RUN_GRACE, TIMEOUT, TOTAL, stale
+from .apply import apply, pour, succeed_many, succeeded
+from .dispatch import give_grace, may_start, permitted, unpark
 from .facts import Fact
 from .judge import because, verdict
 from .queues import enqueue
-from .state import CANCELLING, PENDING, READY, RETRYING, RUNNING, STOPPING, WAITING, State
+from .state import CANCELLING, PENDING, READY, RETRYING, RUNNING, STOPPING, WAITING, Fan, State
 
 Log = list[Fact]
 _MANY = 4  # replies worth having everything at hand for
+BULK = 16  # rows worth skipping as one
 _BACKLOG = 2  # a stream may be ahead of its consumers by this many times their slots
 
 
@@ -70,6 +77,9 @@ def listen(s: State, replies: Sequence[Reply], now: float, log: Log, out: list[C
             if upto > at:
                 at = upto
                 continue
+        if reply[0] == YIELDED:
+            at = _pour(s, replies, at, now, log)
+            continue
         at += 1
         if reply[0] != ENDED:
             _HEAR[reply[0]](s, reply, now, log, out)
@@ -92,33 +102,68 @@ def _ended_badly(s: State, reply: Reply, now: float, log: Log) -> None:
     if result == RETURNED:
         emit(s, log, facts.INTERRUPTED, i, token)
         return
+    gone = None
+    if result == CANCELLED and payload is not None:
+        gone = Abandoned(payload[0], str(s.path(i)), payload[1])
     if late is not None:
-        seconds = s.plan.nodes[s.plan.node[s.site[i]]].timeout
-        limit = seconds.attempt if seconds is not None else 0.0
-        again = s.plan.node[s.site[i]] in s.plan.retries_timeout
-        gone = payload if result == CANCELLED else None
-        failure = Failure(
-            "timeout", "TimeoutError", f"no result after {limit:g} s", retryable=again, abandoned=gone
-        )
-    elif result == CANCELLED:
-        if s.stopping >= STOPPING:
-            emit(s, log, facts.CANCELLED, i, token, payload, began, ended)
-            return
-        failure = Failure(
-            "cancelled", "CancelledError", "the step was cancelled, and not by this run", retryable=False
-        )
-    else:
+        failure = _timed_out(s, i, late, gone)
+    elif result != CANCELLED:
         failure = payload
+    elif s.stopping < STOPPING:
+        text = "the step was cancelled, and not by this run"
+        failure = Failure("cancelled", "CancelledError", text, retryable=False)
+    elif s.expired and not s.plan.flags[s.site[i]] & ALWAYS:
+        text = f"the run's deadline of {s.deadline:g} s passed"
+        failure = Failure("timeout", "TimeoutError", text, retryable=False, abandoned=gone)
+    else:
+        emit(s, log, facts.CANCELLED, i, token, gone, began, ended)
+        return
     attempt = len(s.failures.get(i, ())) + 1
     if failure.attempt != attempt:
-        failure = failure.numbered(attempt)
+        failure = failure.but(attempt=attempt)
     policy = s.plan.retry.get(s.plan.node[s.site[i]])
     if policy is None or not failure.retryable or attempt >= policy.max_attempts or s.stopping >= STOPPING:
         emit(s, log, facts.FAILED, i, token, failure, began, ended)
         return
+    if s.retry_budget is not None and s.retried >= s.retry_budget:
+        note = f"not tried again: the run's retry budget of {s.retry_budget} is used up"
+        emit(s, log, facts.FAILED, i, token, failure.but(note=note), began, ended)
+        return
     due = now + _delay(s, i, policy, attempt, failure)
+    end, of = _last_moment(s, i, began)
+    if due >= end:
+        kind = "timeout" if late == "total" else "retry_past_deadline"
+        note = f"not tried again: in {due - now:g} s the time of the {of} is over"
+        emit(s, log, facts.FAILED, i, token, failure.but(kind=kind, note=note), began, ended)
+        return
     emit(s, log, facts.RETRYING, i, token, failure, due, began, ended)
     heappush(s.alarms, (due, DUE, i, 0))
+
+
+def _timed_out(s: State, i: int, late: str, gone: Abandoned | None) -> Failure:
+    """The failure of an attempt that was stopped because of a `Timeout`."""
+    node = s.plan.node[s.site[i]]
+    seconds = getattr(s.plan.nodes[node].timeout, late)
+    text = {
+        "attempt": f"no result after {seconds:g} s",
+        "total": f"no result after {seconds:g} s in all attempts",
+        "idle": f"no sign of life for {seconds:g} s",
+    }[late]
+    again = node in s.plan.retries_timeout
+    return Failure("timeout", "TimeoutError", text, retryable=again, abandoned=gone)
+
+
+def _last_moment(s: State, i: int, began: float) -> tuple[float, str]:
+    """When a node, and its run, must be done at the latest, and which of them that is."""
+    end, of = math.inf, "run"
+    if s.deadline is not None and s.begun is not None:
+        end = s.begun.at + s.deadline
+    timeout = s.plan.nodes[s.plan.node[s.site[i]]].timeout
+    if timeout is not None and timeout.total is not None:
+        total = s.first.get(i, began) + timeout.total
+        if total < end:
+            end, of = total, "step"
+    return end, of
 
 
 def _delay(s: State, i: int, policy: RetryPolicy, attempt: int, failure: Failure) -> float:
@@ -139,23 +184,50 @@ def _freed(s: State, i: int, now: float) -> None:
 def _began(s: State, reply: Reply, now: float, log: Log, out: list[Command]) -> None:
     _, i, token, at = reply
     timeout = s.plan.nodes[s.plan.node[s.site[i]]].timeout
-    if timeout is not None and s.token[i] == token and s.status[i] == RUNNING:
-        heappush(s.alarms, (at + timeout.attempt, TIMEOUT, i, token))
-
-
-def _yielded(s: State, reply: Reply, now: float, log: Log, out: list[Command]) -> None:
-    _, i, token, element = reply
-    if s.token[i] != token or s.status[i] != RUNNING:
+    if timeout is None or s.token[i] != token or s.status[i] != RUNNING:
         return
+    if timeout.attempt is not None:
+        heappush(s.alarms, (at + timeout.attempt, TIMEOUT, i, token))
+    if timeout.total is not None:
+        heappush(s.alarms, (s.first.get(i, float(at)) + timeout.total, TOTAL, i, token))
+
+
+def _idled(s: State, reply: Reply, now: float, log: Log, out: list[Command]) -> None:
+    _, i, token = reply
+    if s.token[i] == token and s.status[i] == RUNNING:
+        _overdue(s, i, token, "idle", now, out)
+
+
+def _overdue(s: State, i: int, token: int, late: str, now: float, out: list[Command]) -> None:
+    """An attempt has had its time: it is told to end, and given up after the grace."""
+    if i not in s.late:
+        s.late[i] = late
+        out.append((STOP, i, token, STOP_TIMEOUT))
+        heappush(s.alarms, (now + s.grace, GRACE, i, token))
+
+
+def _pour(s: State, replies: Sequence[Reply], at: int, now: float, log: Log) -> int:
+    """Takes the elements that a stream gave one after another; gives the position of what comes then."""
+    _, i, token, _, _ = replies[at]
+    end = at + 1
+    while end < len(replies) and replies[end][:3] == (YIELDED, i, token):
+        end += 1
+    if s.token[i] != token or s.status[i] != RUNNING:
+        return end
     of, seen = s.counts.get(i, (token, 0))
     seen = seen if of == token else 0
-    s.counts[i] = (token, seen + 1)
-    if seen < len(s.streams.get(i, ())):
-        return  # a stream that starts over drops what was had before
-    emit(s, log, facts.YIELDED, i, token, seen, element)
-    if i not in s.paused and backlog(s, i) >= _most_ahead(s, i):
+    s.counts[i] = (token, seen + end - at)
+    had = len(s.streams.get(i, ()))
+    fresh = replies[at + max(0, had - seen) : end]  # a stream that starts over drops what was had before
+    log += [(facts.YIELDED, i, token, had + n, reply[3], reply[4]) for n, reply in enumerate(fresh)]
+    if fresh:
+        pour(s, i, [reply[3] for reply in fresh], [reply[4] for reply in fresh])
+    elif s.counts[i][1] < had:
+        return end  # it will give more of what was had
+    if i not in s.paused and backlog(s, i) >= most_ahead(s, i):
         emit(s, log, facts.PAUSED, i, token)
         _freed(s, i, now)
+    return end
 
 
 def backlog(s: State, i: int) -> int:
@@ -170,7 +242,8 @@ def backlog(s: State, i: int) -> int:
     return most
 
 
-def _most_ahead(s: State, i: int) -> int:
+def most_ahead(s: State, i: int) -> int:
+    """How far a stream may be ahead of its slowest consumer."""
     plan = s.plan
     if plan.node[s.site[i]] in plan.unbounded or s.site[i] not in plan.opens:
         return 1 << 60
@@ -219,14 +292,38 @@ def _hurried(s: State, reply: Reply, now: float, log: Log, out: list[Command]) -
         heappush(s.alarms, (now, RUN_GRACE, 0, 0))
 
 
+def _granted(s: State, reply: Reply, now: float, log: Log, out: list[Command]) -> None:
+    i = reply[1]
+    s.acquiring.discard(i)
+    if i in s.paused:
+        s.granted.add(i)
+    elif may_start(s, i, now):
+        s.granted.add(i)
+        enqueue(s, i)
+
+
+def _folded(s: State, reply: Reply, now: float, log: Log, out: list[Command]) -> None:
+    _, i, token, upto, _began, _ended = reply
+    if s.token[i] == token and s.status[i] == RUNNING:
+        emit(s, log, facts.FOLDED, i, token, upto)
+
+
+def _keyed(s: State, reply: Reply, now: float, log: Log, out: list[Command]) -> None:
+    _, i, scope, keys = reply
+    s.keyed[scope, i] = keys
+
+
 _HEAR: dict[int, Callable[[State, Reply, float, Log, list[Command]], None]] = {
     BEGAN: _began,
-    YIELDED: _yielded,
     DECIDED: _decided,
     ANSWERED: _answered,
     ASKED: _cancel_asked,
     GONE: _gone,
     HURRIED: _hurried,
+    GRANTED: _granted,
+    IDLED: _idled,
+    FOLDED: _folded,
+    KEYED: _keyed,
 }
 
 
@@ -239,11 +336,8 @@ def ring(s: State, now: float, log: Log, out: list[Command]) -> None:
         _, what, i, token = alarm
         if what == DUE:
             enqueue(s, i)
-        elif what == TIMEOUT:
-            if i not in s.late:
-                s.late[i] = token
-                out.append((STOP, i, token, STOP_TIMEOUT))
-                heappush(s.alarms, (now + s.grace, GRACE, i, token))
+        elif what in (TIMEOUT, TOTAL):
+            _overdue(s, i, token, "attempt" if what == TIMEOUT else "total", now, out)
         elif what == GRACE:
             out.append((ABANDON, i, token))
         elif what == RATE:
@@ -254,6 +348,8 @@ def ring(s: State, now: float, log: Log, out: list[Command]) -> None:
         elif what == RUN_GRACE:
             s.grace_ends = None
             out += [(ABANDON, j, s.token[j]) for j in _all(s, RUNNING)]
+        elif what == DEADLINE:
+            emit(s, log, facts.EXPIRED, now)
 
 
 def watch_blocked(s: State, now: float) -> None:
@@ -269,20 +365,31 @@ def watch_blocked(s: State, now: float) -> None:
 def _give_up_waiting(s: State, now: float, log: Log) -> None:
     if s.free_total < s.slots_total:
         return
-    held = {name for i, _ in s.lingering for name, _ in s.plan.limits[s.plan.node[s.site[i]]]}
-    who = ", ".join(s.lingering.values())
-    for i in _all(s, READY):
-        names = [name for name, _ in s.plan.limits.get(s.plan.node[s.site[i]], ()) if name in held]
-        if names and s.status[i] == READY:
-            text = f"limit {names[0]!r} is held by what was abandoned and does not end: {who}"
-            failure = Failure("error", "LimitHeld", text, retryable=False)
-            emit(s, log, facts.FAILED, i, 0, failure, now, now)
+    nodes, held = s.plan.nodes, dict[str, int]()
+    for i, _ in s.lingering:
+        for limit, weight in nodes[s.plan.node[s.site[i]]].limits:
+            held[limit.name] = held.get(limit.name, 0) + weight
+    who = ", ".join(map(str, s.lingering.values()))
+    for i in [*_all(s, READY), *_all(s, RETRYING)]:
+        for limit, weight in nodes[s.plan.node[s.site[i]]].limits:
+            if limit.capacity is None or weight + held.get(limit.name, 0) <= limit.capacity:
+                continue  # it waits for something else
+            if may_start(s, i, now):
+                text = f"limit {limit.name!r} is held by what was abandoned and does not end: {who}"
+                attempt = len(s.failures.get(i, ())) + 1
+                failure = Failure("error", "LimitHeld", text, retryable=False, attempt=attempt)
+                emit(s, log, facts.FAILED, i, 0, failure, now, now)
+    for name, gauge in s.gauges.items():
+        if gauge.parked:  # who waited behind one of them may go
+            unpark(s, name, now)
 
 
 def sweep(s: State, now: float, log: Log, out: list[Command]) -> None:
     """The run was just stopped: tells what runs, and ends what does not."""
     s.sweep = False
     flags = s.plan.flags
+    for fan in list(s.opened.values()) if len(s.plan.levels) > 1 else ():
+        _skip_rest(s, fan, log)
     if s.stopping >= STOPPING:
         running = [i for i in _all(s, RUNNING) if not flags[s.site[i]] & ALWAYS]
         out += [(STOP, i, s.token[i], STOP_RUN) for i in running if i not in s.late]
@@ -293,6 +400,27 @@ def sweep(s: State, now: float, log: Log, out: list[Command]) -> None:
         emit(s, log, facts.CANCELLED, i, s.token[i], None, now, now)
     s.arrived += [i for i in _all(s, READY) if not flags[s.site[i]] & ALWAYS]
     s.arrived += [i for i in s.asked if not flags[s.site[i]] & ALWAYS]
+
+
+def _skip_rest(s: State, fan: Fan, log: Log) -> None:
+    """The rows of a map that nothing has begun in are skipped as one: there may be a million.
+
+    Only where each of them would be skipped for the same reason, and nothing inside hangs on it.
+    """
+    plan, level = s.plan, s.plan.levels[fan.scope]
+    rows = fan.rows
+    if not level.flat or plan.outer[fan.scope] or len(rows) < BULK or fan.rest is not None:
+        return
+    if any(plan.flags[site] & ALWAYS for site in range(level.base, level.base + level.width)):
+        return
+    if rows[-1] - rows[0] != (len(rows) - 1) * level.width:
+        return  # rows of two streams have grown side by side
+    heads = s.status[rows[0] + level.head : rows[-1] + level.head + 1 : level.width]
+    first = len(heads.rstrip(bytes((PENDING, READY))))
+    if len(rows) - first >= BULK:
+        group = fan.outer + plan.levels[level.parent].position[plan.node[level.base + level.head]]
+        because = None if s.cancelled else s.culprit
+        emit(s, log, facts.REST_SKIPPED, group, first, rules.SKIP_STOPPED - rules.SKIP_CONDITION, because)
 
 
 def _all(s: State, status: int) -> list[int]:
@@ -323,6 +451,8 @@ def settle(s: State, now: float, log: Log, out: list[Command]) -> None:
                 _open_map(s, scope, row, log)
     if swept:  # who was parked behind a node that is skipped now has nobody else to let it go
         for name, gauge in s.gauges.items():
+            gauge.parked = [key for key in gauge.parked if may_start(s, key[2], now)]
+            heapify(gauge.parked)
             if gauge.parked:
                 unpark(s, name, now)
 
@@ -330,7 +460,7 @@ def settle(s: State, now: float, log: Log, out: list[Command]) -> None:
 def _settle(s: State, i: int, now: float, log: Log, out: list[Command]) -> None:
     flags = s.plan.flags[s.site[i]]
     if s.status[i] == READY:
-        if not s.stopping or flags & ALWAYS:
+        if not s.stopping or flags & ALWAYS or s.waits[i]:
             return
     elif s.status[i] != PENDING or s.waits[i]:
         return
@@ -358,9 +488,10 @@ def _open_map(s: State, scope: int, row: int, log: Log) -> None:
     source = row + outer.position[plan.index[plan.graph.nodes[scopes[scope].source].id]]
     if s.status[source] == state.SUCCEEDED:
         head = row + outer.position[plan.node[level.base + level.head]]
-        emit(s, log, facts.EXPANDED, head, len(s.streams[source]))
+        keys = s.keyed.pop((scope, source), None)
+        emit(s, log, facts.EXPANDED, head, len(s.streams[source]), None if keys is None else tuple(keys))
         return
-    cause, root = s.skips.get(source, (1, source))
+    cause, root = s.skip(source) or (1, source)
     if s.status[source] == state.CANCELLED or (s.stopping and cause != 1):
         cause, root = 2, None if s.stopping == CANCELLING else s.culprit
     for node in sorted(level.position):
@@ -372,15 +503,18 @@ def pace_streams(s: State, now: float, log: Log, out: list[Command]) -> None:
     """Lets paused streams go on whose consumers have caught up, as far as there are slots."""
     for i, token in list(s.paused.items()):
         node = s.plan.node[s.site[i]]
-        if s.status[i] != RUNNING or backlog(s, i) >= _most_ahead(s, i):
-            continue
+        if s.status[i] != RUNNING or (s.stopping >= STOPPING and not s.plan.flags[s.site[i]] & ALWAYS):
+            continue  # it was told to end
+        if backlog(s, i) > most_ahead(s, i) // 2:
+            continue  # not for a place or two: each pause costs its slot
         if s.free_total <= 0 or s.free[s.plan.runner[node]] <= 0:
             continue
         fits = all(
             s.gauges[name].capacity is None or s.gauges[name].free >= weight
             for name, weight in s.plan.limits.get(node, ())
         )
-        if fits:
+        if fits and permitted(s, i, out):
+            s.granted.discard(i)
             emit(s, log, facts.RESUMED, i, token, now)
             out.append((GO_ON, i, token))
 
@@ -389,10 +523,10 @@ def open_streams(s: State, fresh: list[Command], log: Log) -> None:
     """A stream that has just started opens its maps, which will grow with it."""
     for command in fresh:
         i = command[1]
-        if s.plan.flags[s.site[i]] & STREAM:
+        if command[0] == START and s.plan.flags[s.site[i]] & STREAM:
             row = s.row(i)
             for scope in s.plan.opens.get(s.site[i], ()):
                 if (scope, row) not in s.opened:
                     level = s.plan.levels[scope]
                     head = s.plan.node[level.base + level.head]
-                    emit(s, log, facts.EXPANDED, row + s.plan.levels[level.parent].position[head], None)
+                    emit(s, log, facts.EXPANDED, row + s.plan.levels[level.parent].position[head], None, None)

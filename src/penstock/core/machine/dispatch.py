@@ -5,7 +5,7 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import Any
 
-from ..commands import Command
+from ..commands import ACQUIRE, Command
 from ..plan import GROUP, LIMITED
 from . import facts
 from .alarms import RATE, RUN_GRACE
@@ -53,7 +53,7 @@ def fill(s: State, runner: int, room: int, now: float, log: list[Fact], out: lis
                 if not plain or plain[-1] != i:  # a replay leaves twins behind
                     plain.append(i)
                     room -= 1
-            elif _fits(s, i, now):
+            elif _fits(s, i, now, out):
                 start_plain(s, plain, runner, now, log, out)  # they come first
                 plain = []
                 _start(s, i, now, log, out)
@@ -62,7 +62,7 @@ def fill(s: State, runner: int, room: int, now: float, log: list[Fact], out: lis
             start_plain(s, plain, runner, now, log, out)
             plain = []
             room = _fill_map(s, i, runner, room, now, log, out)
-        elif _retries(s, i, now) and (not flags[i] & LIMITED or _fits(s, i, now)):
+        elif _retries(s, i, now) and (not flags[i] & LIMITED or _fits(s, i, now, out)):
             start_plain(s, plain, runner, now, log, out)
             plain = []
             _start(s, i, now, log, out)
@@ -82,6 +82,8 @@ def fill_one(s: State, heap: list[int], now: float, log: list[Fact], out: list[C
 
 
 def _start(s: State, i: int, now: float, log: list[Fact], out: list[Command]) -> None:
+    if s.granted:
+        s.granted.discard(i)
     fact = (facts.STARTED, i, s.token[i] + 1, now)
     log.append(fact)
     started(s, fact)
@@ -108,7 +110,7 @@ def _fill_map(
                 continue
         elif not _retries(s, i, now):
             continue
-        if not flags[site[i]] & LIMITED or _fits(s, i, now):
+        if not flags[site[i]] & LIMITED or _fits(s, i, now, out):
             start_plain(s, plain, runner, now, log, out)
             plain = []
             _start(s, i, now, log, out)
@@ -125,17 +127,20 @@ def _retries(s: State, i: int, now: float) -> bool:
     return s.status[i] == RETRYING and s.due[i] <= now and s.stopping < STOPPING
 
 
-def _fits(s: State, i: int, now: float) -> bool:
+def _fits(s: State, i: int, now: float, out: list[Command]) -> bool:
     """Whether all limits of a node are to be had; if not, it is parked at the first that is not.
 
-    Nobody overtakes a node that is parked before it, or one that takes much would never start.
+    Nobody overtakes a node that is parked before it, or one that takes much would never start. Limits wider
+    than the run are asked for first, and the node comes back when they are granted.
     """
+    if s.plan.wide and not permitted(s, i, out):
+        return False
     limits = s.plan.limits[s.plan.node[s.site[i]]]
     for at, (name, weight) in enumerate(limits):
         gauge = s.gauges[name]
         key: Any = order_key(s, i)
         parked: list[Any] = gauge.parked
-        while parked and not _waits(s, parked[0][2], now):
+        while parked and not may_start(s, parked[0][2], now):
             heappop(parked)
         if gauge.fits(weight, now) and not (parked and parked[0] < key):
             continue
@@ -150,7 +155,18 @@ def _fits(s: State, i: int, now: float) -> bool:
     return True
 
 
-def _waits(s: State, i: int, now: float) -> bool:
+def permitted(s: State, i: int, out: list[Command]) -> bool:
+    """Whether a node holds the limits wider than the run that it takes; if not, they are asked for."""
+    if s.plan.node[s.site[i]] not in s.plan.wide or i in s.granted:
+        return True
+    if i not in s.acquiring:
+        s.acquiring.add(i)
+        out.append((ACQUIRE, i))
+    return False
+
+
+def may_start(s: State, i: int, now: float) -> bool:
+    """Whether a node only waits for slots and limits."""
     return s.status[i] == READY or _retries(s, i, now)
 
 
@@ -161,7 +177,7 @@ def unpark(s: State, name: str, now: float) -> None:
     room = gauge.room(now)
     while parked:
         i = parked[0][2]
-        if _waits(s, i, now):
+        if may_start(s, i, now):
             weight = dict(s.plan.limits[s.plan.node[s.site[i]]])[name]
             if weight > room:
                 if gauge.count:  # it parks again at once, and then it is known when its time comes

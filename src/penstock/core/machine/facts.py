@@ -21,8 +21,8 @@ RETRYING: Final = 2  # (node, token, failure, due, began, ended)
 FAILED: Final = 3  # (node, token, failure, began, ended)
 SKIPPED: Final = 4  # (node, cause, because)
 CANCELLED: Final = 5  # (node, token, abandoned, began, ended)
-EXPANDED: Final = 6  # (group of the head, count or None)
-YIELDED: Final = 7  # (node, token, index, element)
+EXPANDED: Final = 6  # (group of the head, count or None, keys or None)
+YIELDED: Final = 7  # (node, token, index, element, keys or None)
 DECIDED: Final = 8  # (node, what, value)
 WAITING: Final = 9  # (node, token, now)
 INTERRUPTED: Final = 10  # (node, token)
@@ -32,6 +32,9 @@ RELEASED: Final = 13  # (node, token)
 CANCEL: Final = 14  # (reason, now)
 BEGUN: Final = 15  # (the RunStarted event,)
 FINISHED: Final = 16  # (status, now)
+EXPIRED: Final = 17  # (now,)
+FOLDED: Final = 18  # (node, token, upto)
+REST_SKIPPED: Final = 19  # (group of the head, first, cause, because)
 
 _NODE_EVENTS: Final[tuple[type[Any], ...]] = (
     events.NodeStarted, events.NodeSucceeded, events.NodeRetrying, events.NodeFailed, events.NodeSkipped,
@@ -71,8 +74,23 @@ def to_event(state: State, fact: Fact) -> events.Event:
         return begun
     if kind == FINISHED:
         return events.RunFinished(RunStatus(fact[1]), fact[2])
+    if kind == EXPIRED:
+        return events.DeadlineReached(fact[1])
+    if kind == REST_SKIPPED:
+        return _rest_skipped(state, fact)
+    if kind == FOLDED:
+        return events.NodeFolded(state.path(fact[1]), fact[2], fact[3])
     event = new(_NODE_EVENTS[kind], (state.path(fact[1]), *fact[2:]))
     return event
+
+
+def _rest_skipped(state: State, fact: Fact) -> events.RestSkipped:
+    _, group, first, cause, because = fact
+    fan = state.fan_of_group(group)
+    assert fan is not None
+    ids = tuple(state.plan.nodes[node].id for node in state.plan.levels[fan.scope].position)
+    path = None if because is None else state.path(because)
+    return events.RestSkipped(state.path(group), ids, first, len(fan.rows) - first, CAUSES[cause], path)
 
 
 def from_event(state: State, event: events.Event) -> Fact:
@@ -87,6 +105,8 @@ def from_event(state: State, event: events.Event) -> Fact:
         return (CANCEL, event.reason, event.at)
     if isinstance(event, events.RunFinished):
         return (FINISHED, event.status.value, event.at)
+    if isinstance(event, events.DeadlineReached):
+        return (EXPIRED, event.at)
     node = state.find(event.path)
     if isinstance(event, events.NodeSucceeded):
         _, token, value, writes, source, began, ended = event
@@ -96,4 +116,9 @@ def from_event(state: State, event: events.Event) -> Fact:
         return (SKIPPED, node, CAUSES.index(event.cause), because)
     if isinstance(event, events.NodeDecided):
         return (DECIDED, node, _WHATS.index(event.what), event.value)
+    if isinstance(event, events.RestSkipped):
+        because = None if event.because is None else state.find(event.because)
+        return (REST_SKIPPED, node, event.first, CAUSES.index(event.cause), because)
+    if isinstance(event, events.NodeFolded):
+        return (FOLDED, node, event.token, event.upto)
     return (_KINDS[type(event)], node, *event[1:])

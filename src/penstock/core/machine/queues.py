@@ -21,7 +21,7 @@ def item_key(s: State, i: int) -> Any:
     fan = s.fans[i - s.total]
     if s.plan.levels[fan.scope].flat:
         return i
-    return ((*fan.path, s.element[i - s.total]), s.plan.place[s.site[i]], i)
+    return ((*fan.order, s.element[i - s.total]), s.plan.place[s.site[i]], i)
 
 
 def order_key(s: State, i: int) -> Any:

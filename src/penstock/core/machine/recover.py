@@ -5,9 +5,9 @@ from __future__ import annotations
 from heapq import heappush
 
 from . import facts
-from .alarms import DUE
+from .alarms import DEADLINE, DUE
 from .decide import Log, emit
-from .state import RETRYING, RUNNING, State
+from .state import PENDING, READY, RETRYING, RUNNING, State
 
 
 def recover(s: State, now: float, log: Log) -> None:
@@ -15,10 +15,10 @@ def recover(s: State, now: float, log: Log) -> None:
 
     Attempts that ran are interrupted, which is not charged to them. What was retrying stays so, but waits no
     longer than its policy could make it from now, and no start counts as later than now: the clock of another
-    boot may be far off. Limits that
-    abandoned attempts held are free, for those attempts died with their process. A gate keeps its token, so
-    that an answer given before the crash counts. An open condition, a map not yet opened and a stop not yet
-    carried out are in the worklists that the replay has filled.
+    boot may be far off. A fold starts over. Limits that abandoned attempts held are free, for those attempts
+    died with their process. A gate keeps its token, so that an answer given before the crash counts. An open
+    condition, a map not yet opened and a stop not yet carried out are in the worklists that the replay has
+    filled.
 
     Args:
         s: The state, after its events were folded.
@@ -36,6 +36,11 @@ def recover(s: State, now: float, log: Log) -> None:
             most = max(policy.max_delay, failure.retry_after or 0.0)
             s.due[i] = min(s.due[i], now + most)
             heappush(s.alarms, (s.due[i], DUE, i, 0))
+    for i, upto in s.folded.items():
+        if upto and s.status[i] in (PENDING, READY):
+            emit(s, log, facts.FOLDED, i, s.token[i], 0)
+    if s.deadline is not None and s.begun is not None:
+        heappush(s.alarms, (s.begun.at + s.deadline, DEADLINE, 0, 0))
     for gauge in s.gauges.values():
         stamps = [min(stamp, now) for stamp in gauge.stamps]
         gauge.stamps.clear()

@@ -7,12 +7,12 @@ per site of the map's scope; see `plan` for what a site and a group are. Only `a
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from ..events import NodePath, RunStarted
 from ..limits import Gauge
-from ..model import Failure, NodeStatus
+from ..model import Abandoned, Failure, NodeStatus, RunOptions
 from ..plan import Plan
 
 PENDING: Final = 0
@@ -54,23 +54,40 @@ class Fan:
     """One opening of a map: the rows made for one source value."""
 
     __slots__ = (
-        "broken", "elements", "listed", "low", "outer", "path", "queues", "rows", "scope", "sealed",
-        "top",
+        "broken", "elements", "keys", "listed", "low", "order", "outer", "path", "places", "queues", "rest",
+        "rows", "scope", "sealed", "top",
     )  # fmt: skip
 
-    def __init__(self, scope: int, outer: int, path: tuple[int, ...], top: Fan | None, runners: int) -> None:
+    def __init__(self, scope: int, outer: int, around: Fan | None, element: int, runners: int) -> None:
         self.scope = scope
         self.outer = outer  # first number of the row around
-        self.path = path  # indices of the row around
+        top = around.top if around is not None else None
+        self.path: tuple[int | str, ...] = (*around.path, around.key(element)) if around is not None else ()
+        self.order: tuple[int, ...] = (*around.order, element) if around is not None else ()
+        self.keys: list[int | str] | None = None  # of its elements, where they have any but their index
+        self.places: dict[int | str, int] = {}  # by key
         self.rows: range | list[int] = range(0)  # first number of each row, by index of its element
         self.elements: Sequence[Any] = ()
         self.sealed = True  # no element will come any more
         self.broken: int | None = None  # the stream that failed before its end
+        self.rest: tuple[int, int, int, int | None] | None = None  # of rows skipped as one; see `skip`
         self.low = 0  # rows below it have had their head begun (a stream's back-pressure)
-        self.top = top or self  # the outermost map around it, whose queues all its items share
+        self.top: Fan = top or self  # the outermost map around it, whose queues all its items share
         if top is None:
             self.queues = [Queue() for _ in range(runners)]  # ready items, by runner
             self.listed = bytearray(runners)  # whether the run's queue of a runner knows of them
+
+    def add_keys(self, keys: Iterable[int | str]) -> None:
+        """Names the next elements."""
+        if self.keys is None:
+            self.keys = []
+        for key in keys:
+            self.places[key] = len(self.keys)
+            self.keys.append(key)
+
+    def key(self, element: int) -> int | str:
+        """What tells an element from the others, in paths."""
+        return element if self.keys is None else self.keys[element]
 
 
 class State:
@@ -95,35 +112,40 @@ class State:
         skips: (cause, because) of what was skipped.
         sources: How a success came about, where not by a run.
         returned: How many of its attempts were cut off or given back, and so are not charged.
-        lingering: Names of abandoned attempts that still hold limits, by (number, token).
+        folded: Items that a fold has taken so far.
+        lost, cut, left_out: Of a map with a quorum: items that failed, that the stop of the run kept from
+            success, that a condition left out.
+        broken: Maps whose quorum cannot be reached.
+        lingering: Abandoned attempts that still hold limits, by (number, token).
         paused: Streams that gave back their slot, with their token.
         streams: Elements of what is mapped over; of a stream, those so far.
 
     Derived, rebuilt by a replay and not part of equality: the queues, `arrived`, `maps`, `alarms`, `asked`,
-    `late`, `counts`, `sweep`.
+    `late`, `acquiring`, `granted`, `keyed`, `counts`, `sweep`.
     """
 
     __slots__ = (
-        "alarms", "answers", "arrived", "asked", "begun", "blocked", "cancelled", "counts", "culprit", "due",
-        "element", "failed", "failures", "fans", "finished", "first", "free", "free_total", "gauges",
-        "grace", "grace_ends", "hold", "late", "lingering", "maps", "names", "on_failure", "open",
-        "opened", "paused", "plan", "ready", "returned", "shared", "site", "skips", "slots",
-        "slots_total", "sources", "status", "stopping", "streams", "sweep", "token", "took", "total",
-        "uses", "value", "waits",
+        "abandoned", "acquiring", "alarms", "answers", "arrived", "asked", "begun", "blocked", "broken",
+        "cancelled", "counts", "culprit", "cut", "deadline", "due", "element", "expired", "failed",
+        "failures", "fans", "finished", "first", "folded", "free", "free_total", "gauges", "grace",
+        "grace_ends", "granted", "hold", "keyed", "late", "left_out", "lingering", "lost", "maps",
+        "max_abandoned", "names", "on_failure", "open", "opened", "paused", "plan", "ready", "retried",
+        "retry_budget", "returned", "shared", "site", "skips", "slots", "slots_total", "sources", "status",
+        "stopping", "streams", "sweep", "token", "took", "total", "uses", "value", "waits",
     )  # fmt: skip
 
     def __init__(
         self,
         plan: Plan,
-        *,
-        on_failure: str = "stop",
-        max_concurrency: int | None = None,
+        options: RunOptions,
         capacities: Mapping[str, int] | None = None,
-        grace: float = 10.0,
     ) -> None:
         self.plan = plan
-        self.on_failure = on_failure
-        self.grace = grace
+        self.on_failure = options.on_failure
+        self.grace = options.grace
+        self.deadline = options.deadline
+        self.retry_budget = options.retry_budget
+        self.max_abandoned = options.max_abandoned
         self.total = total = len(plan.nodes)
         self.site: list[int] = plan.node if len(plan.levels) == 1 else plan.node[:total]
         self.status = bytearray(total)
@@ -142,10 +164,18 @@ class State:
         self.stopping = GOING
         self.cancelled = False
         self.failed = False  # an untolerated failure was recorded before any cancel
+        self.expired = False  # the deadline has stopped the run
+        self.retried = 0  # retries so far
+        self.abandoned = 0  # attempts abandoned so far
         self.culprit: int | None = None  # whose failure stopped the run
         self.open = total  # nodes (groups for mapped ones) not yet ended
         self.shared: dict[str, Any] = {}  # what steps wrote, in the order of their commits
 
+        self._make_sparse()
+        self._make_slots(options, capacities or {})
+        self._make_derived()
+
+    def _make_sparse(self) -> None:
         self.failures: dict[int, list[Failure]] = {}
         self.due: dict[int, float] = {}
         self.first: dict[int, float] = {}
@@ -153,24 +183,34 @@ class State:
         self.skips: dict[int, tuple[int, int | None]] = {}
         self.sources: dict[int, str] = {}
         self.returned: dict[int, int] = {}
-        self.lingering: dict[tuple[int, int], str] = {}
+        self.folded: dict[int, int] = {}
+        self.lost: dict[int, int] = {}
+        self.cut: dict[int, int] = {}
+        self.left_out: dict[int, int] = {}
+        self.broken: set[int] = set()
+        self.lingering: dict[tuple[int, int], Abandoned] = {}
         self.paused: dict[int, int] = {}
         self.streams: dict[int, list[Any]] = {}
 
-        unbounded = 1 << 60
-        self.free_total = self.slots_total = max_concurrency or unbounded
-        wanted = capacities or {}
+    def _make_slots(self, options: RunOptions, wanted: Mapping[str, int]) -> None:
+        plan, unbounded = self.plan, 1 << 60
+        self.free_total = self.slots_total = options.max_concurrency or unbounded
         self.slots = [wanted.get(name, unbounded) for name in plan.runners]  # by runner: attempts it takes
         self.free = list(self.slots)  # by runner: attempts it would take now
-        self.names = sorted(plan.graph.limits)  # of the limits; alarms name them by position
-        self.gauges = {name: Gauge(limit) for name, limit in plan.graph.limits.items()}
+        limits = {name: limit for name, limit in plan.graph.limits.items() if limit.scope == "run"}
+        self.names = sorted(limits)  # of the run's own limits; alarms name them by position
+        self.gauges = {name: Gauge(limit) for name, limit in limits.items()}
 
-        self.ready = [Queue() for _ in plan.runners]
+    def _make_derived(self) -> None:
+        self.ready = [Queue() for _ in self.plan.runners]
         self.arrived: list[int] = []  # nodes whose needs have ended and that need more than a slot
         self.maps: list[tuple[int, int]] = []  # (scope, row around) whose source has ended
         self.alarms: list[tuple[float, int, int, int]] = []  # heap of (when, what, number, token)
         self.asked: set[int] = set()  # nodes with a question on its way
-        self.late: dict[int, int] = {}  # attempts past their timeout, by number
+        self.late: dict[int, str] = {}  # attempts past their time: by which field of `Timeout`
+        self.acquiring: set[int] = set()  # nodes that wait for limits wider than the run
+        self.granted: set[int] = set()  # nodes that have them and have not started yet
+        self.keyed: dict[tuple[int, int], list[int | str]] = {}  # by scope and source: keys of a map to come
         self.counts: dict[int, tuple[int, int]] = {}  # (token, elements) of streams in this attempt
         self.blocked = False  # an alarm is set for those who wait for what was abandoned
         self.grace_ends: float | None = None  # when what still runs after a stop is given up
@@ -182,7 +222,7 @@ class State:
             return (self.plan.paths or self.plan.make_paths())[number]
         node = self.plan.nodes[self.plan.node[self.site[number]]].id
         fan = self.fans[number - self.total]
-        return NodePath(node, (*fan.path, self.element[number - self.total]))
+        return NodePath(node, (*fan.path, fan.key(self.element[number - self.total])))
 
     def find(self, path: NodePath) -> int:
         """The number of a public name.
@@ -197,13 +237,23 @@ class State:
         row, site = 0, node
         for item in path.items:
             scope = plan.inner[site]
+            fan = self.opened[scope, row]
             try:
-                row = self.opened[scope, row].rows[item]
-            except IndexError:
+                row = fan.rows[item if fan.keys is None else fan.places[item]]  # type: ignore[index]
+            except (IndexError, KeyError, TypeError):
                 raise KeyError(str(path)) from None
             level = plan.levels[scope]
             site = level.base + level.position[node]
         return row + plan.place[site]
+
+    def skip(self, number: int) -> tuple[int, int | None] | None:
+        """(cause, because) of what was skipped."""
+        found = self.skips.get(number)
+        if found is None and number >= self.total:
+            rest = self.fans[number - self.total].rest  # (first row, row after the last, cause, because)
+            if rest is not None and rest[0] <= self.element[number - self.total] < rest[1]:
+                return rest[2:]
+        return found
 
     def row(self, number: int) -> int:
         """First number of the row that this one stands in."""
@@ -222,6 +272,15 @@ class State:
         """The opening that a group stands for, if it has come to one."""
         scope = self.plan.inner[self.site[group]]
         return self.opened.get((scope, self.row(group)))
+
+    def folding(self, fold: int) -> tuple[Fan, int]:
+        """The map that a fold takes, which must have opened, and the position of its items in their rows."""
+        plan = self.plan
+        (need,) = plan.needs_of(plan.node[self.site[fold]])[:1]
+        group = self.climb(fold, need.climb) + need.position
+        fan = self.fan_of_group(group)
+        assert fan is not None
+        return fan, plan.levels[fan.scope].position[plan.node[self.site[group]]]
 
     def items(self, group: int) -> Iterator[int]:
         """The items of a group in input order; for what never opened inside, the inner group itself."""

@@ -1,0 +1,176 @@
+"""Attempts that ask for more than values of their own row: what is to be called, and with what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from .binding import Binder
+from .commands import CANCELLED, ENDED, FAILED, GONE, OK, Reply
+from .context import Context
+from .events import NodePath
+from .failures import failure_of
+from .folds import Folds, fold_slice
+from .idle import IdleWatch
+from .machine.state import State
+from .model import Node, RunOptions
+from .ports import Work
+
+if TYPE_CHECKING:
+    from .permits import Permits
+    from .resources import Keeper
+    from .workdir import Workdir, Workdirs
+
+
+class Attempts:
+    """Makes the attempts of one run, but for the plainest, which the engine makes itself.
+
+    Args:
+        state: The run's state; read only.
+        inputs: The run's inputs, by name.
+        options: How it runs.
+        run_id: Of this run.
+        say: Tells the run's observers something, from any thread.
+        clock: The run's clock.
+
+    Attributes:
+        binder: Makes arguments of what the needs brought.
+        folds: What the folds have so far.
+        idle: Who must show signs of life.
+        keeper: The run's resources; None as long as nobody has asked for any.
+        permits: Of limits wider than the run; None where it takes none.
+    """
+
+    __slots__ = (
+        "_clock", "_copied", "_folders", "_inputs", "_lent", "_plan", "_run_id", "_say", "_state", "_workdir",
+        "_workdirs", "binder", "folds", "idle", "keeper", "permits",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        state: State,
+        inputs: Mapping[str, Any],
+        options: RunOptions,
+        run_id: str,
+        say: Callable[[Any], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._state = state
+        self._plan = state.plan
+        self._copied = options.values == "copied"
+        self._run_id = run_id
+        self._say = say
+        self._clock = clock
+        self._workdir = options.workdir
+        self._workdirs: Workdirs | None = None
+        self._folders: dict[tuple[int, int], Workdir] = {}
+        self._inputs = inputs
+        self.binder = Binder(state, inputs)
+        self.folds = Folds(state)
+        self.idle = IdleWatch()
+        self.keeper: Keeper | None = None
+        self.permits: Permits | None = None
+        self._lent: dict[int, Callable[..., Any]] = {}
+
+    def work(self, i: int, token: int, node: int) -> Work:
+        """An attempt with all that a step may ask for.
+
+        Raises:
+            BaseException: Whatever the values that it takes raise: a part that is not there, a copy that
+                cannot be made.
+        """
+        of = self._plan.nodes[node]
+        if of.kind == "gather":
+            arguments = self.folds.arguments(i, token, of)
+            if self._copied:
+                arguments["items"] = _copy(arguments["items"], "items")
+            return (i, token, fold_slice, arguments, None, None, self._plan.kind[node])
+        arguments = self.binder.arguments(i)
+        if self._copied:
+            for need in of.needs:
+                if need.param in arguments:
+                    arguments[need.param] = _copy(arguments[need.param], need.param)
+        context = None
+        if of.context is not None:
+            context = arguments[of.context] = self._context(i, token, of)
+        if of.timeout is not None and of.timeout.idle is not None:
+            self.idle.watch(i, token, of.timeout.idle)
+        call = self._lend(node, of) if of.resources else of.call
+        if self.permits is not None and node in self._plan.wide:
+            runner = self._plan.runners[self._plan.runner[node]]
+            call = self.permits.lend(i, token, of, call, runner)
+        retry_on = of.retry.retry_on if of.retry is not None else None
+        return (i, token, call, arguments, retry_on, context, self._plan.kind[node])
+
+    @property
+    def busy(self) -> bool:
+        """Whether any attempt is out whose ending `heard` must see."""
+        return bool(self.folds or self._folders)
+
+    def heard(self, reply: Reply) -> Reply:
+        """The ending of an attempt as the machine is to have it. Its folder is published, or removed."""
+        if reply[0] == GONE:
+            self._let_go(reply, good=False)
+        if reply[0] != ENDED:
+            return reply
+        if (reply[1], reply[2]) in self._folders:
+            try:
+                self._let_go(reply, good=reply[3] == OK)
+            except OSError as error:
+                return (*reply[:3], FAILED, failure_of(error), None, *reply[6:])
+        return self.folds.heard(reply)
+
+    def _let_go(self, reply: Reply, *, good: bool) -> None:
+        """What an abandoned attempt still writes is removed when it ends at last."""
+        key = (reply[1], reply[2])
+        left_behind = reply[0] == ENDED and reply[3] == CANCELLED and reply[4] is not None
+        folder = self._folders.get(key) if left_behind else self._folders.pop(key, None)
+        if folder is None:
+            return
+        if good:
+            folder.publish()
+        else:
+            folder.discard()
+
+    def _context(self, i: int, token: int, of: Node) -> Context:
+        path: NodePath = self._state.path(i)
+        attempt = len(self._state.failures.get(i, ())) + 1
+        if self._workdirs is None:
+            from .workdir import Workdirs
+
+            self._workdirs = Workdirs(self._workdir, self._run_id)
+        folder = self._folders[i, token] = self._workdirs.folder(path, token)
+        beat = None
+        if of.timeout is not None and of.timeout.idle is not None:
+            beat = partial(self._beat, i)
+        return Context(self._run_id, path, attempt, self._say, beat=beat, folder=folder)
+
+    def _lend(self, node: int, of: Node) -> Callable[..., Any]:
+        """The call of a node, which opens the node's resources first."""
+        if self.keeper is None:
+            from .resources import Keeper
+
+            self.keeper = Keeper(self._inputs)
+        call = self._lent.get(node)
+        if call is None:
+            call = self.keeper.lend(of.call, of.resources, is_async=of.is_async, stream=of.stream)
+            self._lent[node] = call
+        return call
+
+    def close(self) -> list[str]:
+        """Removes what attempts have left behind; says what went wrong."""
+        return [] if self._workdirs is None else self._workdirs.close()
+
+    def _beat(self, i: int) -> None:
+        self.idle.beat(i, self._clock())
+
+
+def _copy(value: Any, param: str | None) -> Any:
+    try:
+        return deepcopy(value)
+    except Exception as error:
+        raise TypeError(
+            f"values='copied', and the value for {param!r} cannot be copied: {type(error).__name__}: {error}"
+        ) from error
