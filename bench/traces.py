@@ -19,7 +19,7 @@ from penstock.core import commands as c
 from penstock.core import events
 from penstock.core.graph import Graph
 from penstock.core.machine import Machine
-from penstock.core.model import Need, Node
+from penstock.core.model import Need, Node, RunOptions
 from penstock.core.plan import Plan
 
 WORKERS = (4, 16, 64)
@@ -140,7 +140,7 @@ def by_machine(trace: Trace, workers: int, durations: Mapping[str, float] | None
         for step, mine in trace.needs.items()
     ]
     plan = Plan(Graph("trace", nodes), durations=durations)
-    machine = Machine(plan, max_concurrency=workers)
+    machine = Machine(plan, RunOptions(max_concurrency=workers))
     machine.begin(events.RunStarted("r", "trace", (), 0, {}, None, (), {}, {}, None, 0.0))
     now = 0.0
     due: list[tuple[float, int, int]] = []

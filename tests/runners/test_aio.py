@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import inspect
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from penstock.core import commands as c
+from penstock.runners import aio
 from penstock.runners.aio import AioRunner
 from tests.runners import steps
 from tests.runners.contract import PATIENCE, Rig, RunnerContract
+from tests.runners.stream_contract import Breaks, Countdown, StreamContract, count_to
 
 
 class AioRig(Rig):
@@ -82,14 +86,67 @@ class Suspending(AioRig):
     suspends = True
 
 
-class TestAio(RunnerContract):
+class Async:
+    """An async iterator that is no generator."""
+
+    def __init__(self, call: Callable[..., Any], **arguments: Any) -> None:
+        self.elements = call(**arguments)
+        if hasattr(self.elements, "close"):
+            self.aclose = self.close
+
+    def __aiter__(self) -> Async:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return next(self.elements)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+    async def close(self) -> None:
+        self.elements.close()
+
+
+class Hand:
+    """A clock that somebody moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class TestAio(StreamContract, RunnerContract):
     """Steps that never suspend."""
+
+    suspends = False
 
     def make(self, capacity: int = 1_000) -> AioRig:
         return AioRig(capacity)
 
     def park(self, rig: Rig) -> Callable[[], None]:
         return lambda: None  # the loop does not turn meanwhile
+
+    def stream(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        if call is Countdown or call is Breaks:
+            return functools.partial(Async, call)
+        if not inspect.isgeneratorfunction(call):
+            return call
+        suspends = self.suspends
+
+        @functools.wraps(call)
+        async def stream(**arguments: Any) -> AsyncIterator[Any]:
+            elements = call(**arguments)
+            try:
+                for element in elements:
+                    if suspends:
+                        await asyncio.sleep(0)
+                    yield element
+            finally:
+                elements.close()
+
+        return stream
 
     def test_a_cancelled_error_is_a_cancellation(self, rig):
         async def step() -> None:
@@ -152,7 +209,10 @@ class TestAio(RunnerContract):
             rig.spin()
         assert rig.of(node, c.ENDED) == []
         rig.abandon(node)
-        assert rig.end(node)[3:5] == (c.CANCELLED, "task")
+        result, (name, stack) = rig.end(node)[3:5]
+        assert (result, name) == (c.CANCELLED, "task step")
+        assert "in step\n    await release.wait()\n" in stack
+        assert "_serve" not in stack
         assert rig.run(steps.add, x=1, y=1) == (c.OK, 2)
         release.set()
         rig.until(lambda: bool(rig.of(node, c.GONE)))
@@ -297,6 +357,352 @@ class TestAio(RunnerContract):
         rig.spin(5)
         assert len([task for task in asyncio.all_tasks(rig.loop) if not task.done()]) <= 40
 
+    def test_s12_cleaning_up_is_not_broken_off_by_another_cancellation(self, rig, monkeypatch):
+        monkeypatch.setattr(aio, "_INSIST", 0.0)  # looks after it at every turn of the loop
+        seen = []
+
+        async def tidy() -> None:
+            for _ in range(50):
+                await asyncio.sleep(0)
+            async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
+                group.create_task(asyncio.sleep(0))
+            await asyncio.gather(asyncio.sleep(0), asyncio.shield(asyncio.sleep(0)))
+            seen.append("tidy")
+
+        async def by_finally() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await tidy()
+
+        async def by_except() -> None:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                await tidy()
+                raise
+
+        async def by_a_context() -> None:
+            @asynccontextmanager
+            async def resource() -> AsyncIterator[None]:
+                try:
+                    yield
+                finally:
+                    await tidy()
+
+            async with resource(), asyncio.TaskGroup() as group:
+                group.create_task(by_finally())
+                await asyncio.Event().wait()
+
+        for step in (by_finally, by_except, by_a_context):
+            node = rig.submit(step)
+            rig.spin()
+            rig.stop(node)
+            assert rig.end(node)[3:5] == (c.CANCELLED, None)
+        assert seen == ["tidy"] * 4
+
+    def test_s13_one_that_swallows_a_cancellation_is_cancelled_again(self, rig, monkeypatch):
+        monkeypatch.setattr(aio, "_INSIST", 0.0)
+        swallowed = []
+
+        async def step(times: int) -> None:
+            while True:
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    swallowed.append(times)
+                    if len(swallowed) > times:
+                        raise
+
+        for times in (1, 3, 10):
+            swallowed.clear()
+            node = rig.submit(step, times=times)
+            rig.spin()
+            rig.stop(node)
+            assert rig.end(node)[3:5] == (c.CANCELLED, None)
+            assert len(swallowed) == times + 1
+        assert not rig.runner._stopping
+
+    def test_s13_closing_does_not_wait_long_for_one_that_refuses_to_end(self):
+        rig = self.make()
+        rig.open()
+        rig.runner.patience = 0.01
+        release = asyncio.Event()
+
+        async def step() -> None:
+            while not release.is_set():
+                try:
+                    await release.wait()
+                except asyncio.CancelledError:
+                    continue
+
+        rig.submit(step)
+        rig.spin()
+
+        async def closed() -> None:
+            rig.runner.close()
+            async with asyncio.timeout(PATIENCE):
+                await rig.runner.closed()
+
+        rig.loop.run_until_complete(closed())
+        (task,) = asyncio.all_tasks(rig.loop)
+        assert task in aio._KEPT
+        release.set()
+        rig.spin()
+        assert task.done()
+        rig.loop.close()
+
+    def test_closing_begins_nothing_and_takes_no_turn(self):
+        rig = self.make()
+        rig.open()
+        turns: list[list[c.Reply]] = []
+        begun: list[bool] = []
+
+        async def step() -> None:
+            begun.append(True)
+            await asyncio.sleep(0)
+
+        rig.runner.drive(turns.append)
+        rig.submit(asyncio.Event().wait)
+        rig.spin()
+        turns.clear()
+        for _ in range(5):
+            rig.submit(step)
+        rig.runner.close()
+        rig.close()
+        assert turns == []
+        assert begun == []
+
+    def test_s19_a_step_that_keeps_the_loop_is_told_of(self, monkeypatch):
+        rig, clock = self.make(), Hand()
+        monkeypatch.setattr(aio, "monotonic", clock)
+
+        async def opened() -> None:
+            rig.runner.open(rig.mailbox, clock)
+
+        rig.loop.run_until_complete(opened())
+        told: list[tuple[int, int, float]] = []
+        rig.runner.slow = lambda *what: told.append(what)
+
+        async def step(before: float, within: float, after: float) -> None:
+            clock.now += before
+            await asyncio.sleep(0)
+            clock.now += within
+            await asyncio.sleep(0)
+            clock.now += after
+
+        async def direct(seconds: float) -> None:
+            clock.now += seconds
+
+        async def fails(seconds: float) -> None:
+            clock.now += seconds
+            raise ValueError
+
+        def run(call: Callable[..., Any], *seconds: float) -> None:
+            told.clear()
+            names = ("seconds",) if len(seconds) == 1 else ("before", "within", "after")
+            arguments: dict[str, Any] = dict(zip(names, seconds, strict=True))
+            rig.end(rig.submit(call, **arguments))
+
+        run(step, 0.5, 0.5, 0.5)
+        assert told == []
+        for seconds in ((2.0, 0.0, 0.0), (0.0, 2.0, 0.0), (0.0, 0.0, 2.0)):
+            run(step, *seconds)
+            assert told == [(node := rig._next - 1, node + 1, 2.0)]
+        run(direct, 2.0)
+        assert told == [(node := rig._next - 1, node + 1, 2.0)]
+        run(direct, 0.9)
+        assert told == []
+        run(fails, 2.0)
+        assert told == [(node := rig._next - 1, node + 1, 2.0)]
+        rig.close()
+
+    def test_s19_a_slow_turn_is_not_charged_to_the_next_step(self):
+        rig, clock = self.make(), Hand()
+
+        async def opened() -> None:
+            rig.runner.open(rig.mailbox, clock)
+
+        rig.loop.run_until_complete(opened())
+        told: list[tuple[int, int, float]] = []
+        rig.runner.slow = lambda *what: told.append(what)
+        more = [steps.nothing] * 3
+
+        def turn(batch: list[c.Reply]) -> None:
+            rig.replies += batch
+            clock.now += 5.0
+            if more:
+                rig.submit(more.pop())
+
+        rig.runner.drive(turn)
+        rig.submit(steps.nothing)
+        rig.until(lambda: len(rig.of(3, c.ENDED)) == 1)
+        assert told == []
+        if not self.suspends:
+            assert [reply[7] - reply[6] for reply in rig.replies] == [0.0] * 4
+        rig.close()
+
+    # Streams
+
+    def test_a_stream_that_never_suspends_leaves_the_loop_its_turns(self):
+        """By the runner's clock each element takes a quarter of a slice."""
+        rig = self.make()
+        times = iter(x / 4_000 for x in range(1_000_000))
+
+        async def opened() -> None:
+            rig.runner.open(rig.mailbox, lambda: next(times))
+
+        rig.loop.run_until_complete(opened())
+        node = self.begin(rig, count_to, upto=1_000, many=400)
+        turns = 0
+
+        async def watch() -> None:
+            nonlocal turns
+            while not rig.of(node, c.ENDED):
+                turns += 1
+                await asyncio.sleep(0)
+
+        rig.loop.run_until_complete(watch())
+        assert turns > 20
+        rig.close()
+
+    def test_an_element_calls_for_a_turn(self, rig):
+        turns: list[list[c.Reply]] = []
+        rig.runner.drive(turns.append)
+
+        async def stream() -> AsyncIterator[int]:
+            await asyncio.sleep(0)
+            rig.mailbox.sleeping = True
+            turns.clear()
+            yield 0
+            await asyncio.Event().wait()
+
+        node = self.begin(rig, stream, upto=100)
+        rig.spin()
+        assert turns == [[]]
+        assert self.elements(rig, node) == [0]
+
+    def test_an_element_is_told_though_the_next_one_is_not_in_sight(self, rig):
+        release = asyncio.Event()
+
+        async def stream() -> AsyncIterator[int]:
+            for number in range(3):
+                yield number
+            await release.wait()
+            yield 3
+
+        node = self.begin(rig, stream, upto=100)
+        rig.until(lambda: self.elements(rig, node) == [0, 1, 2])
+        release.set()
+        assert rig.end(node)[3] == c.OK
+
+    def test_s18_a_stream_that_awaits_is_cancelled_there_and_closed(self, rig):
+        seen = []
+
+        async def stream() -> AsyncIterator[int]:
+            try:
+                yield 0
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0)
+                seen.append("finally")
+
+        node = self.begin(rig, stream, upto=100)
+        rig.until(lambda: bool(self.elements(rig, node)))
+        rig.spin()
+        rig.stop(node)
+        assert rig.end(node)[3:5] == (c.CANCELLED, None)
+        assert seen == ["finally"]
+
+    @pytest.mark.parametrize("then", ["yield", "return"])
+    def test_a_stream_that_swallows_its_cancellation_is_not_complete(self, rig, then):
+        closed = []
+
+        async def stream() -> AsyncIterator[int]:
+            try:
+                yield 0
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    if then == "return":
+                        return
+                while True:
+                    yield 1
+            finally:
+                closed.append(True)
+
+        node = self.begin(rig, stream, upto=100)
+        rig.until(lambda: bool(self.elements(rig, node)))
+        rig.spin()
+        rig.stop(node)
+        assert rig.end(node)[3:5] == (c.CANCELLED, None)
+        assert self.elements(rig, node) == [0]
+        assert closed
+
+    def test_s13_s18_a_stream_that_refuses_to_end_is_left_behind_and_the_loop_says_nothing(self):
+        rig = self.make()
+        rig.open()
+        release, said = asyncio.Event(), []
+        rig.loop.set_exception_handler(lambda loop, context: said.append(context))
+
+        async def inner() -> None:
+            while not release.is_set():
+                try:
+                    await release.wait()
+                except asyncio.CancelledError:
+                    continue
+
+        async def stream() -> AsyncIterator[int]:
+            yield 0
+            await inner()
+            yield 1
+
+        node = self.begin(rig, stream, upto=100)
+        rig.until(lambda: bool(self.elements(rig, node)))
+        rig.spin()
+        rig.stop(node, timeout=True)
+        rig.spin()
+        rig.abandon(node)
+        result, (name, stack) = rig.end(node)[3:5]
+        assert (result, name) == (c.CANCELLED, "task stream")
+        assert "in stream\n    await inner()\n" in stack
+        assert "in inner\n    await release.wait()\n" in stack
+        rig.loop.run_until_complete(rig.loop.shutdown_asyncgens())
+        release.set()
+        rig.until(lambda: bool(rig.of(node, c.GONE)))
+        assert self.elements(rig, node) == [0]
+        rig.close()
+        gc.collect()
+        assert said == []
+
+    def test_s18_a_stream_is_not_left_to_the_collector(self, rig):
+        closed = []
+
+        async def stream() -> AsyncIterator[int]:
+            try:
+                for number in range(10):
+                    yield number
+            finally:
+                await asyncio.sleep(0)
+                closed.append(True)
+
+        for _ in range(20):
+            node = self.begin(rig, stream, upto=2)
+            self.wait_for(rig, node, 2)
+            rig.stop(node)
+            rig.end(node)
+        assert len(closed) == 20
+        assert not rig.runner._streams
+
+    def test_a_coroutine_is_no_stream(self, rig):
+        async def stream() -> list[int]:
+            return [1]
+
+        node = self.begin(rig, stream, upto=10)
+        failure = rig.end(node)[4]
+        assert failure.type == "TypeError"
+        assert "coroutine" in failure.text
+
     def test_any_awaitable_will_do(self, rig):
         def step() -> Coroutine[Any, Any, str]:
             return asyncio.sleep(0, "awaited")
@@ -318,6 +724,8 @@ class TestAio(RunnerContract):
 
 class TestAioThatSuspends(TestAio):
     """The same with steps that suspend before they do anything."""
+
+    suspends = True
 
     def make(self, capacity: int = 1_000) -> AioRig:
         return Suspending(capacity)

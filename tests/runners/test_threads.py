@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,9 +14,12 @@ from penstock.core import commands as c
 from penstock.runners.threads import ThreadRunner
 from tests.runners import steps
 from tests.runners.contract import PATIENCE, Rig, RunnerContract, context_of
+from tests.runners.stream_contract import StreamContract, count_to
 
 
 class ThreadRig(Rig):
+    runner: ThreadRunner
+
     def __init__(self, size: int | None = None) -> None:
         super().__init__(ThreadRunner(size))
         self._bell: SimpleQueue[None] = SimpleQueue()
@@ -41,7 +46,9 @@ def hold(inside: threading.Event, release: threading.Event, result: str = "") ->
     return result
 
 
-class TestThreads(RunnerContract):
+class TestThreads(StreamContract, RunnerContract):
+    parks_streams = False  # each has a thread of its own
+
     def make(self, size: int | None = 1) -> ThreadRig:
         return ThreadRig(size)
 
@@ -121,10 +128,11 @@ class TestThreads(RunnerContract):
         node = rig.submit(lambda: hold(inside, release, "late"), timed=True)
         wait(inside)
         rig.stop(node, timeout=True)
-        result, name = rig.end(node)[3:5]
+        result, (name, stack) = rig.end(node)[3:5]
         assert result == c.CANCELLED
         assert name.startswith("penstock-")
-        assert name.startswith("penstock-")
+        assert "in hold\n    wait(release)\n" in stack
+        assert "_serve" not in stack
         assert rig.run(steps.add, x=1, y=1) == (c.OK, 2), "another thread has taken its place"
         release.set()
         rig.until(lambda: bool(rig.of(node, c.GONE)))
@@ -169,6 +177,232 @@ class TestThreads(RunnerContract):
                 pool.until(lambda node=node: bool(pool.of(node, c.GONE)))
         pool.take()
         assert len([reply for reply in pool.replies if reply[0] == c.ENDED]) == 300
+
+    def test_s10_abandoned_threads_are_told_apart(self, rig):
+        release, names = threading.Event(), []
+        for _ in range(5):
+            inside = threading.Event()
+            node = rig.submit(lambda inside=inside: hold(inside, release))
+            wait(inside)
+            rig.abandon(node)
+            names.append(rig.end(node)[4][0])
+        release.set()
+        assert len(set(names)) == 5
+
+    def test_closing_after_a_fault_asks_and_does_not_wait(self):
+        rig = self.make()
+        rig.open()
+        inside, release, context = threading.Event(), threading.Event(), context_of()
+        node = rig.submit(lambda: hold(inside, release), context=context)
+        wait(inside)
+        rig.close()
+        assert context.cancelled
+        assert rig.of(node, c.ENDED) == []
+        release.set()
+        rig.end(node)
+
+    def test_a_thread_that_does_not_end_is_named(self, monkeypatch):
+        release = threading.Event()
+        warned: list[str] = []
+        resources = SimpleNamespace(close_worker=lambda: release.wait(PATIENCE) and [])
+        monkeypatch.setitem(sys.modules, "penstock.core.resources", resources)
+        rig = self.make()
+        rig.open()
+        rig.runner.patience = 0.01
+        rig.runner.warn = warned.append
+        rig.run(steps.nothing)
+        rig.close()
+        release.set()
+        assert warned == ["thread penstock-1 has not ended in 0.01 s and is left behind"]
+
+    def test_what_lives_as_long_as_a_thread_is_closed_in_it(self, monkeypatch):
+        ended: SimpleQueue[str] = SimpleQueue()
+        warned: SimpleQueue[str] = SimpleQueue()
+
+        def close_worker():
+            ended.put(threading.current_thread().name)
+            return ["it broke"]
+
+        resources = SimpleNamespace(close_worker=close_worker)
+        monkeypatch.setitem(sys.modules, "penstock.core.resources", resources)
+        rig = self.make()
+        rig.open()
+        rig.runner.warn = warned.put
+        inside, release = threading.Event(), threading.Event()
+        node = rig.submit(lambda: hold(inside, release))
+        wait(inside)
+        rig.abandon(node)
+        rig.run(steps.nothing)
+        assert ended.empty()
+        release.set()
+        assert ended.get(timeout=PATIENCE) == "penstock-1", "the abandoned one, at its end"
+        rig.close()
+        assert ended.get(timeout=PATIENCE) == "penstock-2"
+        assert [warned.get(timeout=PATIENCE) for _ in range(2)] == ["it broke"] * 2
+
+    # Streams
+
+    def test_a_stream_stays_in_its_thread(self, rig):
+        def stream():
+            while True:
+                yield threading.get_ident()
+
+        node = self.begin(rig, stream)
+        for upto in range(1, 20):
+            self.go_on(rig, node, upto)
+            self.wait_for(rig, node, upto)
+        rig.stop(node)
+        assert rig.end(node)[3] == c.CANCELLED
+        assert len(set(self.elements(rig, node))) == 1
+
+    def test_an_element_is_told_though_the_next_one_is_not_in_sight(self, rig):
+        release = threading.Event()
+
+        def stream():
+            yield from range(3)
+            wait(release)
+            yield 3
+
+        node = self.begin(rig, stream, upto=100)
+        rig.until(lambda: self.elements(rig, node) == [0, 1, 2])
+        release.set()
+        assert rig.end(node)[3] == c.OK
+
+    def test_the_threads_of_streams_leave_with_them(self, rig):
+        for _ in range(3):
+            streams = [self.begin(rig, count_to, upto=1, many=1) for _ in range(20)]
+            rig.until(lambda streams=streams: all(self.elements(rig, node) for node in streams))
+            for node in streams:
+                self.go_on(rig, node, 5)
+            assert [rig.end(node)[3] for node in streams] == [c.OK] * 20
+            assert len(rig.runner._threads) <= 1
+        meet = threading.Barrier(2)
+        pair = [rig.submit(meet.wait, timeout=0.02) for _ in range(2)]
+        assert [rig.end(node)[3] for node in pair] == [c.FAILED] * 2, "only one at a time"
+
+    def test_s18_a_stream_that_works_is_told_and_closed_at_its_next_element(self, rig):
+        inside, told, seen = threading.Event(), threading.Event(), []
+        context = context_of()
+
+        def stream():
+            try:
+                yield 0
+                inside.set()
+                wait(told)
+                yield context.cancelled
+            finally:
+                seen.append(context.cancelled)
+
+        node = self.begin(rig, stream, upto=10, context=context)
+        wait(inside)
+        rig.stop(node)
+        told.set()
+        assert rig.end(node)[3:5] == (c.CANCELLED, None)
+        assert self.elements(rig, node) == [0]
+        assert seen == [True]
+
+    def test_a_stream_that_is_stopped_and_ends_is_not_complete(self, rig):
+        inside, told = threading.Event(), threading.Event()
+        context = context_of()
+
+        def stream():
+            yield 0
+            inside.set()
+            wait(told)
+            if not context.cancelled:
+                yield 1
+
+        node = self.begin(rig, stream, upto=10, context=context)
+        wait(inside)
+        rig.stop(node)
+        told.set()
+        assert rig.end(node)[3:5] == (c.CANCELLED, None)
+
+    def test_s10_s11_s18_a_stream_that_works_past_its_time_is_left_behind(self, rig):
+        inside, release, closed = threading.Event(), threading.Event(), threading.Event()
+
+        def stream():
+            try:
+                yield 0
+                hold(inside, release)
+                yield 1
+            finally:
+                closed.set()
+
+        node = self.begin(rig, stream, upto=10, timed=True)
+        wait(inside)
+        rig.stop(node, timeout=True)
+        result, (name, stack) = rig.end(node)[3:5]
+        assert result == c.CANCELLED
+        assert name.startswith("penstock-")
+        assert "in stream\n    hold(inside, release)\n" in stack
+        assert rig.run(steps.add, x=1, y=1) == (c.OK, 2)
+        release.set()
+        rig.until(lambda: bool(rig.of(node, c.GONE)))
+        wait(closed)
+        assert self.elements(rig, node) == [0]
+
+    def test_an_abandoned_stream_gives_nothing_more(self, rig):
+        inside, release = threading.Event(), threading.Event()
+
+        def stream():
+            hold(inside, release)
+            yield from range(5)
+
+        node = self.begin(rig, stream, upto=10)
+        wait(inside)
+        rig.abandon(node)
+        release.set()
+        rig.until(lambda: bool(rig.of(node, c.GONE)))
+        assert self.elements(rig, node) == []
+
+    def test_s10_a_stream_whose_closing_hangs_is_left_behind(self, rig):
+        inside, release = threading.Event(), threading.Event()
+
+        def stream():
+            try:
+                yield 0
+                yield 1
+            finally:
+                hold(inside, release)
+
+        node = self.begin(rig, stream, upto=1)
+        self.wait_for(rig, node, 1)
+        rig.stop(node, timeout=True)
+        wait(inside)
+        assert rig.of(node, c.ENDED) == []
+        rig.abandon(node)
+        assert rig.end(node)[4][0].startswith("penstock-")
+        release.set()
+        rig.until(lambda: bool(rig.of(node, c.GONE)))
+
+    def test_a_stop_in_any_moment_of_a_stream_gives_one_end(self, pool):
+        """And no element after it, nor a thread that waits for ever."""
+        for i in range(300):
+            node = self.begin(pool, count_to, upto=1 + i % 5, many=5)
+            pool.until(lambda node=node: bool(self.elements(pool, node)))
+            self.go_on(pool, node, 7)
+            pool.stop(node, timeout=i % 3 == 0)
+            result, payload = pool.end(node)[3:5]
+            assert result in (c.OK, c.CANCELLED)
+            if payload is not None:
+                pool.until(lambda node=node: bool(pool.of(node, c.GONE)))
+        pool.take()
+        assert len([reply for reply in pool.replies if reply[0] == c.ENDED]) == 300
+
+    def test_room_that_comes_one_by_one_is_never_missed(self, pool):
+        node = self.begin(pool, count_to, many=3_000)
+        for upto in range(1, 3_002):
+            self.go_on(pool, node, upto)
+            if upto % 7 == 0:
+                pool.until(lambda upto=upto: len(pool.mailbox.replies) + self.kept(pool) >= upto)
+        assert pool.end(node)[3] == c.OK
+        assert self.elements(pool, node) == list(range(3_000))
+
+    @staticmethod
+    def kept(rig: Rig) -> int:
+        rig.take()
+        return len(rig.replies)
 
     def test_a_size_of_nothing_is_refused(self):
         with pytest.raises(ValueError, match="at least 1"):

@@ -9,11 +9,14 @@ really suspends.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import suppress
 from contextvars import Context as Variables
 from contextvars import copy_context
+from math import inf
+from time import monotonic
 from types import coroutine
 from typing import Any
 
@@ -28,16 +31,21 @@ from penstock.core.commands import (
     OK,
     PURE,
     RETURNED,
+    STREAM,
     TIMED,
+    YIELDED,
     Reply,
 )
 from penstock.core.failures import AWAITABLES, check_awaited, failure_of
 from penstock.core.mailbox import Mailbox
 from penstock.core.ports import Work
+from penstock.core.stacks import name_of, stack_of_awaitable
+from penstock.core.streaming import async_iterator_of
 
 _CAPACITY = 1_000
 _IDLE = 32  # workers kept; ending a thousand idle tasks costs more than running them
 _SLICE = 0.001  # seconds that steps which never suspend may keep the loop
+_INSIST = 0.1  # seconds until a cancelled step is looked after, then twice as many, and so on
 _KEPT: set[asyncio.Task[None]] = set()  # abandoned ones: the loop holds tasks weakly, and they go on
 
 
@@ -46,15 +54,28 @@ class AioRunner:
 
     Args:
         capacity: Attempts at a time.
+
+    Attributes:
+        busy: A step runs in this very moment: an interrupt may be raised in it.
+        slow: Told of a step (node, token, seconds) that kept the loop for `blocked_after` seconds or more.
+        patience: Seconds that `closed` waits for steps that were cancelled.
     """
+
+    name = "aio"
+    awaits = True
+    blocked_after = 1.0
+    patience = 10.0
 
     def __init__(self, capacity: int = _CAPACITY) -> None:
         if capacity < 1:
             raise ValueError(f"AioRunner: capacity must be at least 1, not {capacity!r}")
         self.capacity = capacity
         self._queue: deque[Work] = deque()
-        self._suspended: dict[tuple[int, int], tuple[asyncio.Task[None], float]] = {}
-        self.busy = False  # a step runs in this very moment: an interrupt may be raised in it
+        self.busy = False
+        self.slow: Callable[[int, int, float], None] | None = None
+        self._suspended: dict[tuple[int, int], tuple[asyncio.Task[None], float, Work, Any]] = {}
+        self._streams: dict[tuple[int, int], _Stream] = {}  # not ended, and begun or told to go on
+        self._stopping: dict[tuple[int, int], _Stopping] = {}  # cancelled, and still suspended
         self._idle: list[asyncio.Future[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._coming = 0  # workers woken that have not begun yet
@@ -83,38 +104,97 @@ class AioRunner:
     def stop(self, node: int, token: int, *, timeout: bool) -> None:
         key = (node, token)
         if key in self._suspended:
-            self._suspended[key][0].cancel()
+            if key in self._streams:
+                self._streams[key].stopped = True
+            if key not in self._stopping:
+                self._suspended[key][0].cancel()
+                self._stopping[key] = _Stopping(self._loop.call_later(_INSIST, self._insist, key, _INSIST))
             return
-        for work in self._queue:
-            if work[:2] == (node, token):
-                self._queue.remove(work)
-                now = self._clock()
-                self._mailbox.post((ENDED, node, token, RETURNED, None, None, now, now))
-                return
+        work = self._queued(key)
+        if work is not None:
+            self._queue.remove(work)
+            self._streams.pop(key, None)
+            now = self._clock()
+            self._mailbox.post((ENDED, node, token, RETURNED, None, None, now, now))
 
     def abandon(self, node: int, token: int) -> None:
-        found = self._suspended.pop((node, token), None)
-        if found is None:
+        key = (node, token)
+        if key not in self._suspended:
             return
-        task, began = found
-        self._tasks.discard(task)
-        _KEPT.add(task)
-        task.add_done_callback(_KEPT.discard)
-        task._log_destroy_pending = False  # type: ignore[attr-defined]  # it is reported as abandoned
-        now = self._clock()
-        self._mailbox.post((ENDED, node, token, CANCELLED, "task", None, began, now))
+        _, began, work, step = self._suspended[key]
+        stream = self._streams.get(key)
+        stack = stack_of_awaitable(step if stream is None or stream.elements is None else stream.elements)
+        self._leave_behind(key)
+        gone = (f"task {name_of(work[2])}", stack)
+        self._mailbox.post((ENDED, node, token, CANCELLED, gone, None, began, self._clock()))
+
+    def go_on(self, node: int, token: int, upto: int) -> None:
+        key = (node, token)
+        stream = self._streams.get(key)
+        if stream is None:
+            if self._queued(key) is None:
+                return
+            stream = self._streams[key] = _Stream()
+        stream.go_on(upto)
 
     def close(self) -> None:
+        """Cancels what is left: workers, and after a fault of ours steps too."""
         self._closing = True
-        for task in self._tasks:
+        self._turn = _nothing
+        self._queue.clear()
+        steps = {found[0] for found in self._suspended.values()}
+        for key in self._suspended:
+            self.stop(*key, timeout=False)
+        for task in self._tasks - steps:
             if not task.done():
                 task.cancel()
         self._idle.clear()
 
     async def closed(self) -> None:
-        """Waits until the workers have ended; what was abandoned is not waited for."""
+        """Waits until the workers have ended, but not long for a step that refuses to; what was abandoned is
+        not waited for."""
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(self._tasks, timeout=self.patience)
+            for key in list(self._suspended):
+                self._leave_behind(key)
+
+    def _queued(self, key: tuple[int, int]) -> Work | None:
+        """What was submitted and has not begun."""
+        for work in self._queue:
+            if work[:2] == key:
+                return work
+        return None
+
+    def _leave_behind(self, key: tuple[int, int]) -> None:
+        """Lets a task go on by itself: whatever comes of it counts for nothing."""
+        task = self._suspended.pop(key)[0]
+        self._forget(key)
+        stream = self._streams.get(key)
+        if stream is not None:
+            stream.stopped = True
+            if stream.elements is not None:  # or the loop's own shutdown complains that it runs
+                getattr(self._loop, "_asyncgens", set()).discard(stream.elements)
+        self._tasks.discard(task)
+        _KEPT.add(task)
+        task.add_done_callback(_KEPT.discard)
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # it is reported as abandoned
+
+    def _forget(self, key: tuple[int, int]) -> None:
+        stopping = self._stopping.pop(key, None)
+        if stopping is not None:
+            stopping.timer.cancel()
+
+    def _insist(self, key: tuple[int, int], pause: float) -> None:
+        """Cancels a step again if it has swallowed its cancellation.
+
+        It has, if nobody but us holds the exception any more: as long as the step handles it, in an
+        ``except`` or a ``finally``, its frames do. Another one would only break off that cleaning up.
+        """
+        stopping = self._stopping[key]
+        if stopping.thrown is not None and sys.getrefcount(stopping.thrown) <= 2:
+            stopping.thrown = None
+            self._suspended[key][0].cancel()
+        stopping.timer = self._loop.call_later(2 * pause, self._insist, key, 2 * pause)
 
     def _wake(self, many: int) -> None:
         for _ in range(many):
@@ -132,7 +212,12 @@ class AioRunner:
 
     def _spread(self, batch: list[Reply]) -> None:
         """A step has suspended, and its worker with it: others must see to the queue and the replies."""
-        self._pass_on(batch)
+        mailbox = self._mailbox
+        self._working = False
+        if batch:
+            mailbox.replies.extend(batch)
+        if mailbox.sleeping and mailbox.replies:
+            self._ring()
         waiting = len(self._queue)
         if not waiting:
             self._wave = 1
@@ -183,7 +268,7 @@ class AioRunner:
                 node, token, call, arguments, _, _, kind = work
                 direct = True
                 try:
-                    step: Any = call(**arguments) if kind & PURE else _step(own, call, arguments)
+                    step: Any = call(**arguments) if kind & PURE else self._step(own, work)
                     self.busy = True
                     waits_for = own.run(step.send, None)
                     self.busy = False
@@ -204,8 +289,9 @@ class AioRunner:
                     if not await self._finish(me, work, step, own, waits_for, began):
                         return
                     batch, self._working = [], True
-                    ended = clock()
+                    began = ended = clock()
                     direct = not self._suspended
+                resumed = ended
                 if own != given:
                     own = given.copy()
                 if me.cancelling():
@@ -215,15 +301,16 @@ class AioRunner:
                 elif not queue:
                     self._turn(batch)
                     batch = []
+                    resumed = clock()
                 if ended > slice_end:
+                    self._watch(work, ended - began)
                     self._pass_on(batch)
                     await _absorb_cancel(me)
                     batch, self._working = [], True
-                    ended = clock()
-                    slice_end = ended + _SLICE
-                began = ended
-            self._working = False
-            self._wave = 1
+                    resumed = clock()
+                    slice_end = resumed + _SLICE
+                began = resumed
+            self._working, self._wave = False, 1
             if self._closing or len(self._idle) >= _IDLE or not await self._rest(me):
                 self._tasks.discard(me)
                 return
@@ -259,8 +346,11 @@ class AioRunner:
         Says whether the worker may go on: not if the attempt was abandoned meanwhile.
         """
         key = work[:2]
-        self._suspended[key] = (task, began)
+        self._suspended[key] = (task, began, work, step)
         run, send, throw = variables.run, step.send, step.throw
+        blocked, resumed = self.blocked_after, inf
+        if self._clock() - began >= blocked:
+            self._watch(work, self._clock() - began)
         reply: Reply
         try:
             while True:
@@ -272,12 +362,18 @@ class AioRunner:
                         step.close()
                     raise
                 except BaseException as raised:
+                    if key in self._stopping and isinstance(raised, asyncio.CancelledError):
+                        self._stopping[key].thrown = raised
+                    resumed = monotonic()
                     self.busy = True
                     waits_for = run(throw, raised)
                 else:
+                    resumed = monotonic()
                     self.busy = True
                     waits_for = run(send, sent)
                 self.busy = False
+                if monotonic() - resumed >= blocked:
+                    self._watch(work, monotonic() - resumed)
         except StopIteration as stop:
             self.busy = False
             reply = _good_end(work, stop.value, began, self._clock())
@@ -286,13 +382,105 @@ class AioRunner:
             if key not in self._suspended and isinstance(error, GeneratorExit):
                 raise
             reply = _bad_end(work, error, began, self._clock())
+        if reply[7] - began >= blocked:
+            self._watch(work, monotonic() - resumed)
         while task.cancelling():
             task.uncancel()
+        if self._stopping:
+            self._forget(key)
         if self._suspended.pop(key, None) is None:
             self._mailbox.post((GONE, *key))
             return False
         self._mailbox.replies.append(reply)
         return True
+
+    def _watch(self, work: Work, seconds: float) -> None:
+        """Tells of a step that has kept the loop for so many seconds, if they are too many."""
+        if seconds >= self.blocked_after and self.slow is not None:
+            self.slow(work[0], work[1], seconds)
+
+    def _step(self, own: Variables, work: Work) -> Any:
+        """The coroutine of a call that may do anything before it gives one, or that gives a stream."""
+        if work[6] & STREAM:
+            return self._produce(work, self._streams.setdefault(work[:2], _Stream()))
+        step = own.run(work[2], **work[3])
+        return step if hasattr(step, "send") else _await(step)
+
+    async def _produce(self, work: Work, stream: _Stream) -> None:
+        """Makes the elements of a stream, as a step like any other."""
+        node, token, call, arguments = work[:4]
+        mailbox, clock, position, element = self._mailbox, self._clock, 0, None
+        try:
+            await asyncio.sleep(0)  # what has suspended has its BEGAN and its ENDED told around its elements
+            elements = stream.elements = async_iterator_of(call(**arguments))
+            try:
+                await stream.room(0)
+                slice_end = clock() + _SLICE
+                async for element in elements:
+                    if stream.stopped:
+                        break
+                    mailbox.replies.append((YIELDED, node, token, element, None))
+                    position += 1
+                    self._ring()
+                    if position >= stream.upto:
+                        element = None
+                        await stream.room(position)
+                        slice_end = clock() + _SLICE
+                    elif clock() > slice_end:
+                        await asyncio.sleep(0)
+                        slice_end = clock() + _SLICE
+            except BaseException as error:
+                await _closed_after(elements, error)
+                raise
+            await _closed(elements)
+            if stream.stopped:  # and the step has swallowed the cancellation
+                raise asyncio.CancelledError
+        finally:
+            self._streams.pop((node, token), None)
+
+
+class _Stream:
+    """What a stream and the engine tell each other, both on the loop.
+
+    Attributes:
+        elements: The iterator, as soon as there is one.
+        upto: Elements may be made before this position.
+        stopped: It is to end at its next element, if its cancellation has not ended it.
+    """
+
+    __slots__ = ("_waiter", "elements", "stopped", "upto")
+
+    def __init__(self) -> None:
+        self.elements: AsyncIterator[Any] | None = None
+        self.upto = 0
+        self.stopped = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    async def room(self, position: int) -> None:
+        """Waits until the element at `position` may be made."""
+        while self.upto <= position:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+
+    def go_on(self, upto: int) -> None:
+        self.upto = max(self.upto, upto)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class _Stopping:
+    """A step that was cancelled and has not ended.
+
+    Attributes:
+        timer: Looks after it.
+        thrown: The cancellation, once the step has received it.
+    """
+
+    __slots__ = ("thrown", "timer")
+
+    def __init__(self, timer: asyncio.TimerHandle) -> None:
+        self.timer = timer
+        self.thrown: BaseException | None = None
 
 
 def _good_end(work: Work, value: Any, began: float, ended: float) -> Reply:
@@ -321,14 +509,28 @@ async def _absorb_cancel(task: asyncio.Task[None]) -> None:
         task.uncancel()
 
 
-def _step(own: Variables, call: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    """The coroutine of a call that may do anything before it gives one."""
-    step = own.run(call, **arguments)
-    return step if hasattr(step, "send") else _await(step)
+async def _closed(elements: AsyncIterator[Any]) -> None:
+    """Ends an async iterator for good, if it can be ended: the ``finally`` of a generator runs now."""
+    ending = getattr(elements, "aclose", None)
+    if ending is not None:
+        await ending()
+
+
+async def _closed_after(elements: AsyncIterator[Any], error: BaseException) -> None:
+    """The same after an error; what is raised now counts only if that was a cancellation."""
+    try:
+        await _closed(elements)
+    except BaseException:
+        if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
+            raise
 
 
 async def _await(awaitable: Any) -> Any:
     return await awaitable
+
+
+def _nothing(batch: list[Reply]) -> None:
+    """The turn of a runner that is closed."""
 
 
 def _me() -> asyncio.Task[None]:

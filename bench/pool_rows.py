@@ -1,0 +1,164 @@
+"""Rows about worker processes: our pool against `concurrent.futures.ProcessPoolExecutor`, both warm."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from queue import SimpleQueue
+from typing import Any
+
+from bench.measure import Line, Scale, compare, number, spread
+from penstock import Flow, RunOptions, Timeout, each, param, use
+from penstock.core.commands import ENDED, OK
+from penstock.core.mailbox import Mailbox
+from penstock.runners.processes import ProcessPool, processes
+
+WORKERS = 2
+PAYLOAD = 100_000
+LIMIT = 0.1
+SECTION = "Worker processes"
+START_METHODS = ("spawn", "forkserver")
+
+
+def increased(x: int) -> int:
+    return x + 1
+
+
+def handed_back(x: bytes) -> bytes:
+    return x
+
+
+def hung() -> None:
+    """In C code that never lets go."""
+    ctypes.PyDLL(None).pause()
+
+
+def pools(scale: Scale) -> Iterator[Line]:
+    """The pool alone, and whole flows on it."""
+    many, pairs = scale.items, max(3, scale.large_pairs)
+    numbers: list[Any] = list(range(many))
+    payloads: list[Any] = [bytes([n % 256]) * PAYLOAD for n in range(max(1, many // 10))]
+    for method in START_METHODS:
+        with processes(WORKERS) as pool, ProcessPoolExecutor(WORKERS, get_context(method)) as executor:
+            beside = f"beside ProcessPoolExecutor ({method})"
+            for call, values, what in (
+                (increased, numbers, f"{many:,} tiny calls"),
+                (handed_back, payloads, f"{len(payloads):,} calls with {PAYLOAD // 1000} KB both ways"),
+            ):
+                floor, own = _floor(executor, call, values), _alone(pool, call, values)
+                yield _row(f"{what}, the pool alone, {beside}", floor, own, len(values), pairs)
+                own = _mapped(pool, call, values)
+                yield _row(f"{what}, a mapped step, {beside}", floor, own, len(values), pairs)
+            turns = max(1, many // 10)
+            floor, own = _floor_chain(executor, turns), _chain(pool, turns)
+            yield _row(f"chain of {turns:,}, {beside}", floor, own, turns, pairs)
+    yield kills(scale)
+
+
+def kills(scale: Scale) -> Line:
+    """How long a step that hangs in C code outlives its limit."""
+    flow = Flow("late")
+    flow.add(hung, name="hung", timeout=Timeout(attempt=LIMIT))
+    late = []
+    with processes(1) as pool:
+        for _ in range(scale.processes):
+            failure = _ended(flow, pool)
+            late.append((failure[1] - failure[0] - LIMIT) * 1e3)
+    found = spread(late)
+    return Line(SECTION, f"a step hangs in C code: from its limit of {LIMIT:g} s to its death", "–",
+                f"{number(found.median)} ms", found, unit="ms")  # fmt: skip
+
+
+def _ended(flow: Flow, pool: ProcessPool) -> tuple[float, float]:
+    times: list[tuple[float, float]] = []
+
+    def note(event: Any) -> None:
+        if type(event).__name__ == "NodeFailed":
+            times.append((event.began, event.ended))
+
+    flow.run(runner=pool, options=RunOptions(observers=(note,)))
+    return times[0]
+
+
+def _row(work: str, floor: Callable[[], Any], own: Callable[[], Any], steps: int, pairs: int) -> Line:
+    return compare(
+        SECTION,
+        work,
+        floor,
+        own,
+        steps=steps,
+        pairs=pairs,
+        clock="wall",
+        must=1.0,
+        agree=lambda one, other: bool(one == other),
+    )
+
+
+def _floor(
+    executor: ProcessPoolExecutor, call: Callable[..., Any], values: Sequence[Any]
+) -> Callable[[], Any]:
+    def run() -> list[Any]:
+        futures = [executor.submit(call, value) for value in values]
+        return [future.result() for future in futures]
+
+    return run
+
+
+def _floor_chain(executor: ProcessPoolExecutor, turns: int) -> Callable[[], Any]:
+    def run() -> int:
+        value = 0
+        for _ in range(turns):
+            value = executor.submit(increased, value).result()
+        return value
+
+    return run
+
+
+def _alone(pool: ProcessPool, call: Callable[..., Any], values: Sequence[Any]) -> Callable[[], Any]:
+    """The runner without an engine: all attempts handed out at once."""
+
+    def run() -> list[Any]:
+        mailbox, bell = Mailbox(), SimpleQueue[None]()
+        mailbox.bell = lambda: bell.put(None)
+        runner = pool.for_run(RunOptions())
+        runner.open(mailbox, time.monotonic)
+        for node, value in enumerate(values):
+            runner.submit((node, 1, call, {"x": value}, None, None, 0))
+        found: list[Any] = [None] * len(values)
+        left = len(values)
+        while left:
+            mailbox.sleeping = True
+            if not mailbox.replies:
+                bell.get()
+            mailbox.sleeping = False
+            while mailbox.replies:
+                kind, node, _, result, payload, *_ = mailbox.replies.popleft()
+                assert (kind, result) == (ENDED, OK)
+                found[node] = payload
+                left -= 1
+        runner.close()
+        return found
+
+    return run
+
+
+def _mapped(pool: ProcessPool, call: Callable[..., Any], values: Sequence[Any]) -> Callable[[], Any]:
+    flow = Flow("mapped")
+    step: Any = flow.add(call, name="step", x=each(param("values", list)))
+
+    def run() -> list[Any]:
+        items: list[Any] = flow.run(runner=pool, values=list(values)).items(step)
+        return items
+
+    return run
+
+
+def _chain(pool: ProcessPool, turns: int) -> Callable[[], Any]:
+    flow = Flow("chain")
+    last: Any = flow.add(increased, name="s0", x=0)
+    for turn in range(1, turns):
+        last = flow.add(increased, name=f"s{turn}", x=use(last))
+    return lambda: flow.run(runner=pool)[last]

@@ -1,0 +1,566 @@
+"""Who gets what: the queue of a pool, its workers, and the thread that listens to them.
+
+Everything is decided under one lock, by whoever comes: a runner's thread that submits or stops, or the pool's
+own, in which all replies arrive. Values are pickled and unpickled outside the lock, for that runs code of the
+user.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import selectors
+import signal
+import threading
+import time
+import weakref
+from collections import deque
+from typing import Any
+
+from penstock.core.commands import CANCELLED, FAILED, OK, RETURNED
+from penstock.core.errors import WorkerDied
+from penstock.core.failures import failure_of, text_of
+
+from . import board, frames, reference
+from .child import Child, Job
+from .frames import Frame
+
+_QUICK = 0.01  # seconds; after a longer attempt nothing is sent ahead: another worker may be free sooner
+_LEAVE = 3.0  # seconds that a worker gets to leave
+_CHECK = 0.2  # seconds between two looks for dead workers, where the system does not tell
+_CLOSE = 5.0  # seconds that a stream gets to close which was stopped while it waited
+_STARTS = 3  # workers in a row that die before they say hello, until it is given up
+
+_LIVING: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
+
+
+class Dispatcher:
+    """The inside of a pool.
+
+    Args:
+        size: Workers at most.
+        prefetch: Attempts sent to a worker beyond the one that it is at.
+        kill_grace: Seconds between SIGTERM and SIGKILL; 0 for SIGKILL at once.
+    """
+
+    def __init__(self, size: int, prefetch: int, kill_grace: float) -> None:
+        self._size = size
+        self._room = 1 + prefetch
+        self._grace = kill_grace
+        self._lock = threading.Lock()
+        self._queue: deque[Job] = deque()
+        self._children: list[Child] = []
+        self._idle: list[Child] = []
+        self._wanted = 0  # workers to be started by the thread
+        self._streaming: set[Child] = set()  # they do not count, for they mostly wait
+        self.warnings: list[str] = []
+        self._stillborn = 0
+        self._thread: threading.Thread | None = None
+        self._process = os.getpid()
+        self._closing = False
+        self._dropped = False  # nobody holds the pool any more: no farewell
+        self._leave_by = 0.0
+        _LIVING.add(self)
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the workers."""
+        with self._lock:
+            return [child.pid for child in self._children]
+
+    def begin(self) -> None:
+        """Makes the thread and what it needs, once.
+
+        Raises:
+            RuntimeError: The pool was closed, or is another process's.
+        """
+        reference.refuse_while_loading()
+        if self._process != os.getpid():
+            raise RuntimeError("this pool of processes belongs to the process that has forked this one")
+        if self._closing:
+            raise RuntimeError("this pool of processes was closed")
+        with self._lock:
+            if self._thread is None:
+                self._life = os.pipe()
+                self._bell = os.pipe()
+                os.set_blocking(self._bell[1], False)
+                self._selector = selectors.DefaultSelector()
+                self._selector.register(self._bell[0], selectors.EVENT_READ)
+                self._thread = threading.Thread(target=self._serve, name="penstock-processes", daemon=True)
+                self._thread.start()
+
+    # For runners, in their threads
+
+    def submit(self, job: Job) -> None:
+        """Takes a job, and returns at once."""
+        with self._lock:
+            if self._idle:
+                self._send(self._idle.pop(), [job])
+            elif self._closing:
+                self._lose(job, "the pool of processes was closed", "")
+            else:
+                self._queue.append(job)
+                self._grow()
+
+    def stop(self, job: Job, *, kill: bool, wait: bool = True) -> None:
+        """Gives a job back if it has not begun; otherwise asks it to end, or ends it.
+
+        Args:
+            job: Which.
+            kill: End it.
+            wait: Let a stream that sleeps end by itself even so: it only has to close.
+        """
+        with self._lock:
+            child = job.child
+            if job.over or job.doomed:
+                return
+            job.asked = True
+            if child is None or child.take_back(job):
+                self._end(job, RETURNED)
+                if child is not None:
+                    self._feed(child)
+                return
+            child.words[board.STOPPED] = job.number
+            waits = child.wake(job)
+            if kill and not (waits and wait):
+                self._doom(child, job)
+            elif kill:
+                self._kill_later(child, job, _CLOSE)
+
+    def go_on(self, job: Job, upto: int) -> None:
+        """Lets a stream give elements up to a position."""
+        with self._lock:
+            job.upto = max(job.upto, upto)
+            child = job.child
+            if child is not None and not job.over:
+                child.words[board.upto(job.number)] = job.upto
+                child.wake(job)
+
+    def close(self) -> None:
+        """Ends the workers and waits for them: those that are at a step at once, others may say farewell."""
+        with self._lock:
+            thread = self._thread
+            if thread is None or self._process != os.getpid():
+                self._closing = True
+                return
+            if not self._closing:
+                self._closing = True
+                self._leave_by = time.monotonic() + _LEAVE
+                for job in self._queue:
+                    self._lose(job, "the pool of processes was closed", "")
+                self._queue.clear()
+                self._idle.clear()
+                for child in self._children:
+                    child.ending = True
+                    for job in child.jobs.values():
+                        self._lose(job, "the pool of processes was closed", "")
+                    if child.jobs or not child.ready:
+                        child.signal(signal.SIGKILL)
+                    else:
+                        child.write(frames.frame(frames.LEAVE))
+        self._ring()
+        if thread is not threading.current_thread():
+            thread.join()
+
+    def drop(self) -> None:
+        """As `close`, at once and without waiting; for finalizers, which run in any thread at any time."""
+        self._closing = self._dropped = True
+        if self._thread is not None and self._process == os.getpid():
+            self._ring()
+
+    def wait(self) -> None:
+        """After `drop`: until nothing of the pool remains."""
+        if self._thread is not None and self._process == os.getpid():
+            self._thread.join(_LEAVE)
+
+    def forked(self) -> None:
+        """In a forked process: gives back what belongs to the first one (S22)."""
+        self._closing = True
+        self._lock = threading.Lock()
+        if self._thread is None or self._bell[0] < 0:
+            return
+        self._thread = None
+        for child in self._children:
+            child.forget()
+        self._children, self._idle = [], []
+        self._selector.close()
+        for fd in (*self._life, *self._bell):
+            os.close(fd)
+
+    def _ring(self) -> None:
+        try:
+            os.write(self._bell[1], b"\0")
+        except OSError:  # full, and heard anyway; or the thread is gone
+            pass
+
+    def _grow(self) -> None:
+        """Asks for another worker, if there is work that none is free for or about to be."""
+        if len(self._children) + self._wanted < self._size + len(self._streaming):
+            coming = self._wanted + sum(not child.ready for child in self._children)
+            if len(self._queue) > coming:
+                self._wanted += 1
+                self._ring()
+
+    def _doom(self, child: Child, job: Job) -> None:
+        """Kills a worker for the sake of one job. What it has not begun goes to others."""
+        if child.ending or not child.halt(job):
+            return
+        job.doomed = child.ending = True
+        for other in reversed([other for other in child.jobs.values() if other is not job]):
+            del child.jobs[other.number]
+            other.child = None
+            self._queue.appendleft(other)
+        if self._grace > 0:
+            child.signal(signal.SIGTERM)
+            self._kill_later(child, job, self._grace)
+        else:
+            child.signal(signal.SIGKILL)
+        self._hand_out()
+
+    def _kill_later(self, child: Child, job: Job, seconds: float) -> None:
+        child.killed_at = time.monotonic() + seconds
+        child.killed_for = job
+        self._ring()
+
+    # Under the lock
+
+    def _hand_out(self) -> None:
+        """Gives what is queued to the workers that are free."""
+        while self._idle and self._queue:
+            job = self._queue.popleft()
+            if not job.over:
+                self._send(self._idle.pop(), [job])
+        self._grow()
+
+    def _feed(self, child: Child) -> None:
+        """Sees to it that a worker has something to do."""
+        if child.ending or not child.ready:
+            return
+        have = len(child.jobs)
+        if not have:
+            self._streaming.discard(child)
+        if have and (not child.quick or have > self._room // 2 or child.blocked or child in self._streaming):
+            return
+        jobs = self._next(child, have) or ([] if have else self._steal(child))
+        if jobs:
+            self._send(child, jobs)
+        elif have or child in self._idle:
+            return
+        elif len(self._children) > self._size + len(self._streaming):  # one of those that streams had
+            child.ending = True
+            child.write(frames.frame(frames.LEAVE))
+        else:
+            self._idle.append(child)
+
+    def _next(self, child: Child, have: int) -> list[Job]:
+        """What a worker with so many jobs takes from the queue."""
+        queue, jobs, most = self._queue, list[Job](), 1
+        if child.quick:
+            most = min(self._room - have, -(-len(queue) // len(self._children)))
+        while queue and len(jobs) < most:
+            job = queue[0]
+            if job.is_stream and not job.over:
+                if not have and not jobs:
+                    return [queue.popleft()]
+                break
+            queue.popleft()
+            if not job.over:
+                jobs.append(job)
+        return jobs
+
+    def _send(self, child: Child, jobs: list[Job]) -> None:
+        child.send(jobs)
+        if child.blocked:
+            self._ring()  # the thread sends the rest
+        if jobs[0].is_stream:
+            self._streaming.add(child)
+            self._grow()  # for those that it would keep waiting
+
+    def _steal(self, thief: Child) -> list[Job]:
+        """What was sent ahead to a worker that is busy."""
+        for child in self._children:
+            if len(child.jobs) > 1 and child is not thief:
+                job = child.jobs[next(reversed(child.jobs))]
+                if child.take_back(job):
+                    return [job]
+        return []
+
+    def _end(self, job: Job, result: int, payload: Any = None) -> None:
+        job.over = True
+        job.owner.reply(job, result, payload, None, None)
+
+    def _lose(self, job: Job, text: str, kind: str) -> None:
+        failure = failure_of(WorkerDied(text), job.retry_on if kind else None)
+        self._end(job, FAILED, failure.but(kind="lost_worker", trace=""))
+
+    # In the thread
+
+    def _serve(self) -> None:
+        try:
+            while self._children or not self._closing:
+                for key, events in self._selector.select(self._patience()):
+                    child = key.data
+                    if child is None:
+                        os.read(self._bell[0], 1 << 12)
+                    elif child in self._children:
+                        if events & selectors.EVENT_WRITE:
+                            self._write_on(child)
+                        self._hear(child)
+                self._see_to()
+        finally:
+            self._finish()
+
+    def _patience(self) -> float | None:
+        """Seconds to wait for something to be heard."""
+        if self._dropped:
+            return 0.01
+        times = [
+            child.killed_at - time.monotonic() for child in self._children if child.killed_at is not None
+        ]
+        if any(child.exit is None for child in self._children):
+            times.append(_CHECK)
+        if self._closing:
+            times.append(self._leave_by - time.monotonic())
+        return max(0.0, min(times)) if times else None
+
+    def _see_to(self) -> None:
+        """What is due: to start workers, to kill some, to bury the dead."""
+        while self._wanted and not self._closing:
+            self._start()
+        now = time.monotonic()
+        late = self._dropped or (self._closing and now >= self._leave_by)
+        if self._closing:
+            self._wanted = 0
+        for child in list(self._children):
+            if late or (child.killed_at is not None and now >= child.killed_at):
+                child.killed_at = None
+                self._kill_now(child)
+            if child.exit is None and child in self._children:
+                self._bury_if_dead(child)
+            if child.blocked and child in self._children:
+                self._selector.modify(child.pipe, selectors.EVENT_READ | selectors.EVENT_WRITE, child)
+
+    def _kill_now(self, child: Child) -> None:
+        with self._lock:
+            job, child.killed_for = child.killed_for, None
+            if job is not None:
+                if job.over:
+                    return  # it has ended in time
+                job.doomed = True
+            child.ending = True
+            child.signal(signal.SIGKILL)
+
+    def _start(self) -> None:
+        try:
+            child = Child(self._life[0])
+        except OSError as error:
+            with self._lock:
+                self._wanted -= 1
+                self._give_up(f"no worker process can be started: {error}")
+            return
+        self._selector.register(child.pipe, selectors.EVENT_READ, child)
+        if child.exit is not None:
+            self._selector.register(child.exit, selectors.EVENT_READ, child)
+        greeting = frames.frame(frames.GREET, frames.pack(reference.world()))
+        with self._lock:
+            self._wanted -= 1
+            self._children.append(child)
+            child.write(greeting)
+            if self._closing:
+                child.ending = True
+                child.signal(signal.SIGKILL)
+
+    def _write_on(self, child: Child) -> None:
+        with self._lock:
+            child.write_on()
+            if not child.blocked:
+                self._selector.modify(child.pipe, selectors.EVENT_READ, child)
+
+    def _hear(self, child: Child) -> None:
+        """Takes what a worker has said, and looks whether it still lives."""
+        try:
+            found = child.inbox.read()
+        except BlockingIOError:
+            self._bury_if_dead(child)  # it was its exit that was heard
+            return
+        except OSError:
+            found = None
+        if found is None:
+            with self._lock:
+                child.ending = True
+                child.signal(signal.SIGKILL)  # without its pipe it is of no use
+            self._bury(child)
+            return
+        for frame in found:
+            self._take(child, frame)
+
+    def _take(self, child: Child, frame: Frame) -> None:
+        op = frame.op
+        if op == frames.WARNING:
+            self.warnings.append(frame.load())
+            return
+        if op == frames.HELLO:
+            with self._lock:
+                child.ready = True
+                self._stillborn = 0
+                self._feed(child)
+            return
+        job = child.jobs.get(frame.number)
+        if job is None:
+            return  # taken back, and elsewhere by now
+        if op == frames.DONE:
+            result, payload = _outcome(job, frame)
+            with self._lock:
+                child.quick = frame.ended - frame.began < _QUICK
+                if child.jobs.pop(frame.number, None) is None:
+                    return
+                over, job.over = job.over, True
+                self._feed(child)
+            if not over:
+                job.owner.reply(job, result, payload, frame.began, frame.ended)
+        elif op == frames.BEGUN:
+            job.owner.began(job, frame.began)
+        elif op == frames.BACK:
+            with self._lock:
+                if child.jobs.pop(frame.number, None) is None:
+                    return
+                if job.asked:
+                    self._end(job, RETURNED)
+                else:  # for another worker, which was too late to get it
+                    job.child = None
+                    self._queue.appendleft(job)
+                self._feed(child)
+        elif op == frames.GAVE:
+            self._pass_on(child, job, frame)
+        elif op == frames.SAID and job.context is not None:
+            try:
+                method, given, named = frame.load()
+                getattr(job.context, method)(*given, **named)
+            except Exception:  # what cannot be loaded here cannot be said
+                pass
+
+    def _pass_on(self, child: Child, job: Job, frame: Frame) -> None:
+        """An element of a stream; one that cannot be loaded ends it."""
+        if job.over:
+            return
+        try:
+            element = frame.load()
+        except BaseException as error:
+            text = f"an element of the stream cannot be loaded from the process: {error}"
+            with self._lock:
+                if job.over:
+                    return
+                self._end(job, FAILED, failure_of(error).but(text=text, trace=""))
+                child.words[board.STOPPED] = job.number
+                child.wake(job)
+            return
+        job.owner.gave(job, element)
+
+    def _bury_if_dead(self, child: Child) -> None:
+        with self._lock:
+            dead = child.dead()
+        if dead:
+            self._bury(child)
+
+    def _bury(self, child: Child) -> None:
+        """A worker has died: what it has said counts, what it was at is lost, all else goes to others."""
+        with self._lock:
+            child.ending = True
+        self._selector.unregister(child.pipe)
+        if child.exit is not None:
+            self._selector.unregister(child.exit)
+        try:
+            while (found := child.inbox.read()) is not None:
+                for frame in found:
+                    self._take(child, frame)
+        except OSError:
+            pass
+        with self._lock:
+            child.close()
+            self._children.remove(child)
+            self._streaming.discard(child)
+            if child in self._idle:
+                self._idle.remove(child)
+            text = f"the worker process {child.how_it_ended}"
+            for job in reversed(child.jobs.values()):
+                if job.over:
+                    continue
+                if job.doomed:
+                    self._end(job, CANCELLED)
+                elif child.begun(job):
+                    self._lose(job, text, "died")
+                else:
+                    job.child = None
+                    self._queue.appendleft(job)
+            child.jobs.clear()
+            if not child.ready and not self._closing:
+                self._stillborn += 1
+                if self._stillborn >= _STARTS:
+                    self._give_up(f"no worker process can be started: the last one {child.how_it_ended}")
+            self._hand_out()
+
+    def _give_up(self, text: str) -> None:
+        """No worker can be had: fails what waits for one."""
+        self._stillborn = 0
+        if self._children and any(child.ready for child in self._children):
+            return
+        for job in self._queue:
+            self._lose(job, text, "died")
+        self._queue.clear()
+
+    def _finish(self) -> None:
+        """The thread ends: nothing of the pool remains."""
+        with self._lock:
+            self._closing = True
+            for child in self._children:
+                child.close()
+                for job in child.jobs.values():
+                    if not job.over:
+                        self._lose(job, "the pool of processes was closed", "")
+            self._children.clear()
+            self._idle.clear()
+            for job in self._queue:
+                if not job.over:
+                    self._lose(job, "the pool of processes was closed", "")
+            self._queue.clear()
+            self._selector.close()
+            fds = (*self._life, *self._bell)
+            self._bell = self._life = (-1, -1)
+            for fd in fds:
+                os.close(fd)
+
+
+def _outcome(job: Job, frame: Frame) -> tuple[int, Any]:
+    """How an attempt has ended, and its value or failure."""
+    if frame.flag == frames.STOPPED:
+        return CANCELLED, None
+    try:
+        payload = frame.load()
+    except BaseException as error:
+        text = f"the result cannot be loaded from the process: {text_of(error)}"
+        return FAILED, failure_of(error).but(text=text)
+    if frame.flag == OK:
+        return OK, payload
+    if frame.flag & frames.UNLOADED:
+        names = ", ".join(job.names)
+        text = f"the arguments ({names}) cannot be loaded in the process: {payload}"
+        payload = payload.but(text=text)
+    return FAILED, payload
+
+
+def _after_fork() -> None:
+    for dispatcher in list(_LIVING):
+        dispatcher.forked()
+
+
+def _at_exit() -> None:
+    """Ends the workers of pools that nobody has closed, before the interpreter ends."""
+    left = list(_LIVING)
+    for dispatcher in left:
+        dispatcher.drop()
+    for dispatcher in left:
+        dispatcher.wait()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)
