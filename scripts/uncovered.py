@@ -53,7 +53,7 @@ def main() -> int:
     known = catalogue(source.read_text("utf-8"))
     covered: set[str] = set()
     unknown: list[str] = []
-    for name, path in test_names(ROOT / "tests"):
+    for name, path in [*test_names(ROOT / "tests"), *test_names(ROOT / "src" / "penstock" / "testing")]:
         for mode in ids_in(name):
             covered.add(mode)
             if mode not in known:
