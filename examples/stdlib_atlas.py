@@ -36,9 +36,9 @@ def discover(root: str = STDLIB, broken: str = BROKEN, limit: int = 0) -> list[S
     return ours + found
 
 
-@flow.step
+@flow.step(runner="processes")
 def parse(source: Source = each(discover)) -> Metrics:
-    """One call per file. What it raises is the failure of this file and of nothing else."""
+    """One call per file, on every processor. What it raises fails this file and nothing else."""
     return measure(source)
 
 

@@ -2,12 +2,12 @@
 
 How a page is read, for those who write one. Its blocks run in their order, in an empty folder:
 
-* ``python`` is run; all blocks of a page share their names. A ``text`` block after one that prints is what it
-  prints, exactly.
+* ``python`` is run; all blocks of a page share their names. A ``text`` block after one that prints, or that has
+  the word ``print(``, is what it prints, exactly.
 * A block of any language whose first line is ``# file: NAME`` is written to that file instead.
-* ``console``: lines that start with ``$ penstock`` or ``$ python`` (of a file of the page) are run, and what
-  follows is compared with what they write, where ``…`` stands for anything in a line, or alone for any lines.
-  Their exit code is 0 unless a line ``$ echo $?`` follows with another one.
+* ``console``: lines that start with ``$ penstock`` or ``$ python`` (of a file of the page, or of pytest) are
+  run, and what follows is compared with what they write, where ``…`` stands for anything in a line, or alone
+  for any lines. Their exit code is 0 unless a line ``$ echo $?`` follows with another one.
 * ``pyi`` holds signatures; those of the reference are compared with the code. Nothing else is looked at.
 """
 
@@ -126,7 +126,7 @@ class Player:
                 importlib.invalidate_caches()
             elif block.language == "python":
                 printed = self.run(block)
-                if after.language == "text" and "print(" in block.text:
+                if after.language == "text" and (printed or "print(" in block.text):
                     self.compare(printed, after.text, after.line, exactly=True)
             elif block.language == "console":
                 self.console(block)
@@ -165,7 +165,9 @@ class Player:
     @staticmethod
     def is_ours(command: str) -> bool:
         words = command.split()
-        return words[0] == "penstock" or (words[0] == "python" and len(words) > 1 and Path(words[1]).exists())
+        if words[0] != "python" or len(words) < 2:
+            return words[0] == "penstock"
+        return words[1:3] == ["-m", "pytest"] or Path(words[1]).exists()
 
     def execute(self, command: str) -> tuple[int, str]:
         done = subprocess.run(
@@ -302,6 +304,8 @@ MEMBERS: dict[str, type] = {
     "RetryPolicy": penstock.RetryPolicy,
     "RunOptions": penstock.RunOptions,
     "Timeout": penstock.Timeout,
+    "Quorum": penstock.Quorum,
+    "Abandoned": penstock.Abandoned,
     "Rate": penstock.Rate,
     "Ok": penstock.Ok,
     "Failure": penstock.Failure,
@@ -314,10 +318,9 @@ MEMBERS: dict[str, type] = {
 }
 """Classes whose public members the reference has to name; those that only runners call are left out."""
 
-INTERNAL = {"ask_to_stop", "facts", "bindings"}
+INTERNAL = {"ask_to_stop", "travel", "arrived", "facts", "bindings", "lent"}
 
-EVENTS = [*get_args(events.NodeEvent), events.RunStarted, events.RunFinished, events.CancelAsked]
-EVENTS += [events.Progressed, events.Logged]
+EVENTS = [*get_args(events.Event), events.Progressed, events.Logged]
 
 ERROR_CLASSES = [
     value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)

@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 # A public name stands three times below: in _HOME for the interpreter, in the imports for type checkers and
 # editors, in __all__ for both. tests/test_face.py holds the three together.
 _HOME = {
+    "Abandoned": "penstock.core.model",
     "Context": "penstock.flow",
     "CycleError": "penstock.core.errors",
     "Failure": "penstock.core.model",
@@ -27,6 +28,7 @@ _HOME = {
     "Ok": "penstock.core.model",
     "Outcome": "penstock.core.model",
     "PenstockError": "penstock.core.errors",
+    "Quorum": "penstock.core.model",
     "Rate": "penstock.core.model",
     "RetryAfter": "penstock.core.errors",
     "RetryPolicy": "penstock.core.model",
@@ -41,14 +43,19 @@ _HOME = {
     "Timeout": "penstock.core.model",
     "each": "penstock.flow",
     "events": "penstock.core",
+    "fold": "penstock.flow",
     "gather": "penstock.flow",
     "optional": "penstock.flow",
     "outcome": "penstock.flow",
     "param": "penstock.flow",
+    "processes": "penstock.wiring",
+    "repeat": "penstock.flow",
+    "switch": "penstock.flow",
     "use": "penstock.flow",
 }
 
 __all__ = [
+    "Abandoned",
     "Context",
     "CycleError",
     "Failure",
@@ -65,6 +72,7 @@ __all__ = [
     "Ok",
     "Outcome",
     "PenstockError",
+    "Quorum",
     "Rate",
     "RetryAfter",
     "RetryPolicy",
@@ -80,10 +88,14 @@ __all__ = [
     "__version__",
     "each",
     "events",
+    "fold",
     "gather",
     "optional",
     "outcome",
     "param",
+    "processes",
+    "repeat",
+    "switch",
     "use",
 ]
 
@@ -100,12 +112,14 @@ if TYPE_CHECKING:
     )
     from penstock.core.graph import Graph
     from penstock.core.model import (
+        Abandoned,
         Failure,
         Limit,
         Node,
         NodeStatus,
         Ok,
         Outcome,
+        Quorum,
         Rate,
         RetryPolicy,
         RunOptions,
@@ -122,12 +136,16 @@ if TYPE_CHECKING:
         FlowResult,
         Step,
         each,
+        fold,
         gather,
         optional,
         outcome,
         param,
+        repeat,
+        switch,
         use,
     )
+    from penstock.wiring import processes
 else:  # hidden from type checkers, to which a module with __getattr__ has every name, misspelt ones too
 
     def __getattr__(name):

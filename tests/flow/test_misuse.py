@@ -11,7 +11,7 @@ import pytest
 
 from penstock.core.errors import CycleError, GraphError
 from penstock.core.model import Limit
-from penstock.flow import Context, Flow, Quorum, each, gather, optional, outcome, param, use
+from penstock.flow import Context, Flow, each, gather, optional, outcome, param, use
 
 # Each case is one function; one test at the end runs them all.
 CASES: list[Any] = []
@@ -407,7 +407,8 @@ def positional_only(flow):
 
 @misuse(
     "step 'f': its parameters 'x' and 'y' are both each(), which leaves open how items pair;\n"
-    "map over one and give the other whole: y=use(a)",
+    "say pair='zipped' or pair='product' on the step,\n"
+    "or map over one and give the other whole: y=use(a)",
 )
 def two_each(flow):
     a = flow.add(lambda: [1], name="a")
@@ -643,57 +644,6 @@ def an_input_named_like_a_step(flow):
 
 
 @misuse(
-    "flow.add(other_flow) comes with sub-flows",
-    error=NotImplementedError,
-)
-def a_flow_as_a_step(flow):
-    flow.add(Flow("x"))
-
-
-@misuse(
-    "step 'a': pair= comes with streams",
-    error=NotImplementedError,
-)
-def pair_comes_later(flow):
-    @flow.step(pair="zipped")
-    def a(): ...
-
-
-@misuse(
-    "step 'a': a generator as a step comes with streams",
-    error=NotImplementedError,
-)
-def generators_come_later(flow):
-    @flow.step
-    def a():
-        yield
-
-
-@misuse(
-    "each(key=) comes with streams",
-    error=NotImplementedError,
-)
-def keys_come_later(flow):
-    each(flow.add(lambda: 1, name="a"), key=len)
-
-
-@misuse(
-    "Quorum comes with streams",
-    error=NotImplementedError,
-)
-def quorums_come_later(flow):
-    Quorum(2)
-
-
-@misuse(
-    "gather(failures=2): Quorum comes with streams",
-    error=NotImplementedError,
-)
-def a_number_as_a_quorum(flow):
-    gather(flow.add(lambda: 1, name="a"), failures=2)
-
-
-@misuse(
     "store= comes with the journal",
     error=NotImplementedError,
 )
@@ -710,7 +660,7 @@ def run_ids_come_later(flow):
 
 
 @misuse(
-    "gather: failures is 'raise', 'drop' or 'keep', not 'none'",
+    "gather: failures is 'raise', 'drop', 'keep' or a Quorum, not 'none'",
 )
 def an_unknown_policy(flow):
     gather(flow.add(lambda: 1, name="a"), failures="none")

@@ -6,13 +6,16 @@ It must never import an engine, a runner or a store; what runs a flow is importe
 from __future__ import annotations
 
 from penstock.core.context import Context
+from penstock.core.model import Quorum
 
 from .flow import Flow, StepDecorator
-from .later import Quorum
-from .markers import Param, Source, each, gather, optional, outcome, param, use
+from .loops import repeat
+from .markers import Param, Source, each, fold, gather, optional, outcome, param, use
 from .options import StepOptions
 from .result import FlowHandle, FlowResult
 from .step import Step, Template
+from .subflow import SubFlow
+from .switches import switch
 
 __all__ = [
     "Context",
@@ -25,11 +28,15 @@ __all__ = [
     "Step",
     "StepDecorator",
     "StepOptions",
+    "SubFlow",
     "Template",
     "each",
+    "fold",
     "gather",
     "optional",
     "outcome",
     "param",
+    "repeat",
+    "switch",
     "use",
 ]

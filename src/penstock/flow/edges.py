@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import collections.abc
 import types
+from types import FunctionType
 from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from penstock.core.errors import GraphError, nearest
 from penstock.core.model import Failure, Ok, Skip
 
 from .assign import assignable, fits
-from .markers import Marker, Optional, Param, Source, Use
-from .signature import Parameter
+from .markers import Fold, Marker, Optional, Param, Source, Use
+from .signature import Parameter, hints_of
 from .step import AnyStep
-from .words import brief, short, slot
+from .words import brief, call_name, short, slot
 
 UNKNOWN: Any = None
 """No annotation, or one that cannot be evaluated: everything fits."""
 
-_MAPPED = (list, tuple, collections.abc.Iterator, collections.abc.Generator, collections.abc.AsyncIterator)
+_MAPPED = (list, tuple)
+_ITERATORS = (collections.abc.Iterator, collections.abc.AsyncIterator)
 _REFUSED = (str, bytes, bytearray, dict, set, frozenset, collections.abc.Mapping, collections.abc.Set)
+_VARARGS = 0x04
 _VAGUE = (collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
 _WHOLE = (int, float, complex, bool, types.NoneType, set, frozenset)
 
@@ -69,6 +72,38 @@ class Edges:
             raise _mismatch(step, param, marker, source, whole, given)
         self._fine.add(key)
 
+    def check_fold(self, step: AnyStep, param: Parameter, marker: Fold, source: Source[Any]) -> None:
+        """The same as `check` for a fold: its function too must take what it is given.
+
+        Raises:
+            GraphError: Something does not fit.
+        """
+        says = f"{slot(step, param.name)} takes {marker!r}"
+        name, whole = call_name(marker.function), _type_of(source)
+        so_far, item, made = _folding(says, name, marker.function)
+        if whole is not UNKNOWN and item is not UNKNOWN and not assignable(whole, item):
+            raise GraphError(
+                f"{says}, and {name!r} takes {short(item)} as the next item, where {source.id!r} returns "
+                f"{short(whole)};\nchange one of the two annotations, or fold another step"
+            )
+        if so_far is not UNKNOWN and made is not UNKNOWN and not assignable(made, so_far):
+            raise GraphError(
+                f"{says}, and {name!r} takes {short(so_far)} as what there is so far, but returns "
+                f"{short(made)};\nlet it return what it takes"
+            )
+        for wanted, taker in ((so_far, repr(name)), (param.type, repr(param.name))):
+            if not fits(marker.initial, wanted):
+                raise GraphError(
+                    f"{says}, and what it begins with, {brief(marker.initial)}, is "
+                    f"{short(type(marker.initial))}, where {taker} takes {short(wanted)};\n"
+                    "begin with another value, or change the annotation"
+                )
+        if made is not UNKNOWN and param.type is not UNKNOWN and not assignable(made, param.type):
+            raise GraphError(
+                f"{slot(step, param.name)} takes {short(param.type)}, and {marker!r} gives {short(made)};\n"
+                f"change one of the two annotations, or the marker of {param.name!r}"
+            )
+
     def constant(self, step: AnyStep, param: Parameter, value: Any) -> None:
         """Whether the parameter takes a constant.
 
@@ -107,6 +142,40 @@ def _type_of(source: Any) -> Any:
     return facts.returns
 
 
+def _streams(source: Source[Any]) -> bool:
+    return not isinstance(source, Param) and source.facts.stream  # type: ignore[attr-defined]
+
+
+def _folding(says: str, name: str, function: Any) -> tuple[Any, Any, Any]:
+    """The types that a fold's function takes and returns, as far as they can be seen.
+
+    Raises:
+        GraphError: It surely does not take two values.
+    """
+    if not isinstance(function, FunctionType):
+        return UNKNOWN, UNKNOWN, UNKNOWN
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount]
+    must = len(names) - len(function.__defaults__ or ())
+    if must > 2 or (len(names) < 2 and not code.co_flags & _VARARGS) or _must_be_named(function):
+        raise GraphError(
+            f"{says}, which calls {name}(so_far, item), and {name}({', '.join(names)}) cannot be called so;\n"
+            "give fold a function of two parameters"
+        )
+    hints = hints_of(function)
+    if len(names) < 2:
+        return UNKNOWN, UNKNOWN, UNKNOWN
+    found = [hints.get(one, UNKNOWN) for one in (*names[:2], "return")]
+    so_far, item, made = [UNKNOWN if type(one) is str or one is Any else one for one in found]
+    return so_far, item, made
+
+
+def _must_be_named(function: FunctionType) -> bool:
+    code = function.__code__
+    named = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    return len(named) > len(function.__kwdefaults__ or ())
+
+
 def _outcome(type_: Any) -> Any:
     return Union[Ok[type_], Failure, Skip]  # noqa: UP007
 
@@ -138,6 +207,10 @@ def _element(step: AnyStep, param: Parameter, marker: Marker, whole: Any) -> Any
     if isinstance(marker.source, Param):
         raise GraphError(f"{says}is {short(whole)};\nsay param({source!r}, list[...]), or use() it whole")
     says += f"returns {short(whole)}"
+    if issubclass(class_, _ITERATORS):
+        raise GraphError(
+            f"{says}, from a coroutine;\nlet it yield its elements (an async generator), or return a list"
+        )
     if class_ in _VAGUE:
         raise GraphError(
             f"{says};\nannotate it as list{f'[{short(args[0])}]' if args else ''}, and return one"
@@ -192,7 +265,9 @@ def _mismatch(
     takes, name, wanted = short(param.type), source.id, param.type
     returns = "is" if isinstance(source, Param) else "returns"
     gives = f"{name!r} {returns} {short(whole)}"
-    if given != whole:
+    if marker.word == "use" and marker.part is None and _streams(source):
+        gives = f"the value of {name!r}, a stream, is {short(whole)}"
+    elif given != whole:
         gives = f"{marker!r} gives {short(given)}"
     return GraphError(
         f"{slot(step, param.name)} takes {takes}, and {gives};\n"

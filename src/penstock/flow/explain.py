@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from penstock.core.graph import Graph
-from penstock.core.model import NOTHING, Condition, Input, Need, Node
+from penstock.core.model import NOTHING, Condition, Input, Need, Node, Resource
 
-from .markers import Marker
-from .words import short
+from .markers import Marker, policy
+from .words import brief, call_name, short
 
 WIDTH = 100
 _Row = tuple[str, str, str]
@@ -26,6 +26,10 @@ def table(graph: Graph, steps: Mapping[str, Any]) -> str:
     for node in graph.nodes:
         mine = list(_rows(node, graph.inputs, steps.get(node.id))) or [("", "", "nothing")]
         rows.append((node.id, *mine[0][1:]))
+        rows += mine[1:]
+    for resource in _resources(graph):
+        mine = list(_of_resource(resource, graph.inputs)) or [("", "", "nothing")]
+        rows.append((f"{resource.id} (resource)", *mine[0][1:]))
         rows += mine[1:]
     first = min(max(len(row[0]) for row in rows), 32)
     second = min(max(len(row[1]) for row in rows), 24)
@@ -51,12 +55,18 @@ def _cut(text: str, width: int) -> str:
 
 def _rows(node: Node, inputs: Mapping[str, Input], step: Any) -> Iterator[_Row]:
     """One row for each parameter in the order of the signature, then what only conditions and order want."""
+    if node.kind == "gather":
+        yield "", "(fold)", _fold(node)
+        return
     found: dict[str, str] = {}
     for need in node.needs:
         if need.param is not None:
             found[need.param] = _need(need) + ("  (by name)" if _by_name(step, need.param) else "")
     for param, name in node.inputs:
         found[param] = _input(inputs[name])
+    for param, resource in node.resources:
+        one = "" if resource.scope == "run" else ", one for each worker"
+        found[param] = f"the resource {resource.id}{one}" + ("  (by name)" if _by_name(step, param) else "")
     for param, value in (node.bound or {}).items():
         found[param] = f"{value!r}  (bound)"
     if node.context is not None:
@@ -67,6 +77,8 @@ def _rows(node: Node, inputs: Mapping[str, Input], step: Any) -> Iterator[_Row]:
                 yield "", param.name, found.pop(param.name, f"{param.default!r}  (of the partial)")
     for name, takes in found.items():
         yield "", name, takes
+    if node.stream:
+        yield "", "(stream)", "gives its elements one by one"
     after = [need.node for need in node.needs if need.how == "after"]
     if after:
         yield "", "(after)", ", ".join(after)
@@ -79,6 +91,21 @@ def _rows(node: Node, inputs: Mapping[str, Input], step: Any) -> Iterator[_Row]:
             yield "", word, asked
 
 
+def _resources(graph: Graph) -> list[Resource]:
+    """All that its nodes take, and what those are made of, in the order in which they are asked for."""
+    todo = list({id(one): one for node in graph.nodes for _, one in node.resources}.values())
+    for resource in todo:  # grows while it is read
+        todo += [part for _, part in resource.resources if all(part is not known for known in todo)]
+    return todo
+
+
+def _of_resource(resource: Resource, inputs: Mapping[str, Input]) -> Iterator[_Row]:
+    for param, name in resource.inputs:
+        yield "", param, _input(inputs[name])
+    for param, part in resource.resources:
+        yield "", param, f"the resource {part.id}"
+
+
 def _by_name(step: Any, param: str) -> bool:
     if step is None or param in step.bindings:
         return False
@@ -89,14 +116,23 @@ def _by_name(step: Any, param: str) -> bool:
 def _need(need: Need) -> str:
     """A need in the words of the markers."""
     if need.how == "gather":
-        policy = "" if need.failures == "raise" else f", failures={need.failures!r}"
-        return "gather(" * need.levels + need.node + policy + ")" * need.levels
+        return "gather(" * need.levels + need.node + policy(need.failures) + ")" * need.levels
+    if need.how == "each":
+        part = "" if need.part is None else f", {need.part!r}"
+        key = "" if need.key is None else f", key={call_name(need.key)}"
+        return f"each({need.node}{part}{key})"
     if need.how == "use" and need.default is not NOTHING:
         return f"optional({need.node}, {need.default!r})"
     if need.part is not None:
         return f"use({need.node}, {need.part!r})"
     default = ", or its default if that was skipped" if need.how == "use" and need.accepts else ""
     return f"{need.how}({need.node}){default}"
+
+
+def _fold(node: Node) -> str:
+    need, bound = node.needs[0], node.bound or {}
+    initial = brief(bound.get("initial"))
+    return f"fold({need.node}, {call_name(node.call)}, {initial}{policy(need.failures)})"
 
 
 def _input(asked: Input) -> str:

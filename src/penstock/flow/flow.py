@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from types import FunctionType, MappingProxyType
-from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from penstock.core.errors import GraphError
 from penstock.core.graph import Graph
-from penstock.core.model import Input, RunOptions
+from penstock.core.model import Input, RunOptions, is_number
 from penstock.core.names import normal_id
-from penstock.core.ports import Runner
+from penstock.core.ports import Pool, Runner
 from penstock.core.result import RunResult
 
 from . import binding, request
-from .later import refuse, refuse_storage
+from .later import refuse_storage
 from .markers import Source
-from .options import OPTIONS, StepOptions, checked
+from .options import OPTIONS, StepOptions, checked, checked_defaults, merged
 from .result import FlowHandle, FlowResult
-from .signature import Facts, call_name, read
+from .signature import Facts, read
 from .step import NONE, AnyStep, Step, Template, check_names
+from .subflow import Layout, SubFlow, sub_flow
+from .switches import Choice
+from .words import call_name
+
+if TYPE_CHECKING:
+    from penstock.core.hooks import Hook
+
+    from .resources import AnyResource, Declare
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+H = TypeVar("H", bound=Callable[[FlowResult], Any])
 
 
 class StepDecorator(Protocol):
@@ -36,6 +45,10 @@ class StepDecorator(Protocol):
     @overload
     def __call__(self, function: Callable[P, Awaitable[T]], /) -> Step[P, Awaitable[T], T]: ...
     @overload
+    def __call__(self, function: Callable[P, AsyncIterator[T]], /) -> Step[P, AsyncIterator[T], list[T]]: ...
+    @overload
+    def __call__(self, function: Callable[P, Iterator[T]], /) -> Step[P, Iterator[T], list[T]]: ...
+    @overload
     def __call__(self, function: Callable[P, T], /) -> Step[P, T, T]: ...
 
 
@@ -45,29 +58,66 @@ class Flow:
     Args:
         name: What people call it.
         doc: One line for people.
+        defaults: Options of all its steps, where a step says nothing else; None on a step switches one off.
 
     Attributes:
         name, doc: As given.
+
+    Raises:
+        GraphError: A default is wrong, or is for one step only.
     """
 
-    __slots__ = ("__weakref__", "_graph", "_known", "_steps", "doc", "name")
+    __slots__ = (
+        "__weakref__",
+        "_changes",
+        "_defaults",
+        "_flat",
+        "_graph",
+        "_hooks",
+        "_known",
+        "_laid",
+        "_parts",
+        "_resources",
+        "_stamped",
+        "_subs",
+        "doc",
+        "name",
+    )  # fmt: skip
 
-    def __init__(self, name: str, *, doc: str = "") -> None:
+    def __init__(self, name: str, *, doc: str = "", defaults: StepOptions | None = None) -> None:
         self.name = normal_id(name, "flow")
         self.doc = doc
-        self._steps: dict[str, AnyStep] = {}
+        self._defaults = checked_defaults(self.name, defaults) if defaults else {}
+        self._parts: dict[str, Any] = {}
+        self._resources: dict[str, AnyResource] = {}
+        self._subs: list[SubFlow] = []
+        self._flat = True  # there is nothing in it but steps
+        self._changes = 0
         self._graph: Graph | None = None
+        self._stamped: Any = None  # what the graph was built of, where that may change without this flow
+        self._laid: tuple[Any, Layout] | None = None
+        self._hooks: list[Hook] = []
         # Facts by the identity of a function, or of the code that many lambdas share; the object is kept
         # beside them, so that no other can come to the same identity.
         self._known: dict[int, tuple[Any, Facts]] = {}
 
     def __repr__(self) -> str:
-        return f"<flow {self.name!r}: {len(self._steps)} steps>"
+        return f"<flow {self.name!r}: {len(self.steps)} steps>"
 
     @property
     def steps(self) -> Mapping[str, AnyStep]:
-        """All steps by id, in the order of definition; it cannot be written to."""
-        return MappingProxyType(self._steps)
+        """All steps by id, those of sub-flows included, in the order of definition; not to be written to."""
+        return MappingProxyType(self._parts if self._flat else self._layout().steps)
+
+    @property
+    def parts(self) -> Mapping[str, Any]:
+        """Its own steps, sub-flows and switches by id, in the order of definition; not to be written to."""
+        return MappingProxyType(self._parts)
+
+    @property
+    def resources(self) -> Mapping[str, AnyResource]:
+        """Its resources by name, in the order of definition; it cannot be written to."""
+        return MappingProxyType(self._resources)
 
     # --- definition ---------------------------------------------------------------------------------------
 
@@ -77,6 +127,10 @@ class Flow:
     ) -> Step[P, Coroutine[Any, Any, T], T]: ...
     @overload
     def step(self, function: Callable[P, Awaitable[T]], /) -> Step[P, Awaitable[T], T]: ...
+    @overload
+    def step(self, function: Callable[P, AsyncIterator[T]], /) -> Step[P, AsyncIterator[T], list[T]]: ...
+    @overload
+    def step(self, function: Callable[P, Iterator[T]], /) -> Step[P, Iterator[T], list[T]]: ...
     @overload
     def step(self, function: Callable[P, T], /) -> Step[P, T, T]: ...
     @overload
@@ -88,7 +142,8 @@ class Flow:
         step takes that step's value, any other is an input of the run.
 
         Args:
-            function: What an attempt calls; may be a coroutine function.
+            function: What an attempt calls; may be a coroutine function. A generator function, sync or async,
+                gives its elements one by one, and its value is the list of them.
             options: See `StepOptions`.
 
         Returns:
@@ -96,7 +151,6 @@ class Flow:
 
         Raises:
             GraphError: It cannot be a step, its name is taken, or an option is wrong.
-            NotImplementedError: It is a generator function, or an option is not there yet.
         """
         if function is not None:
             return self._decorate(function, options)
@@ -108,12 +162,24 @@ class Flow:
                 f"flow.step takes a function, not {function!r}; say @flow.step(name={function!r})"
             )
         name = options.get("name")
-        step = self._add(function, name, NONE, {word: options[word] for word in options if word != "name"})
+        step: AnyStep = self._add(
+            function, name, NONE, {word: options[word] for word in options if word != "name"}
+        )
         for word in ("__module__", "__name__", "__qualname__", "__doc__"):
             step.__dict__[word] = getattr(function, word, None)
         step.__dict__["__wrapped__"] = step.function
         return step
 
+    @overload
+    def add(
+        self,
+        function: Flow,
+        /,
+        *,
+        name: str | None = None,
+        bind: Mapping[str, Any] | None = None,
+        **options_and_bindings: Any,
+    ) -> SubFlow: ...
     @overload
     def add(
         self,
@@ -157,6 +223,26 @@ class Flow:
     @overload
     def add(
         self,
+        function: Callable[P, AsyncIterator[T]],
+        /,
+        *,
+        name: str | None = None,
+        bind: Mapping[str, Any] | None = None,
+        **options_and_bindings: Any,
+    ) -> Step[P, AsyncIterator[T], list[T]]: ...
+    @overload
+    def add(
+        self,
+        function: Callable[P, Iterator[T]],
+        /,
+        *,
+        name: str | None = None,
+        bind: Mapping[str, Any] | None = None,
+        **options_and_bindings: Any,
+    ) -> Step[P, Iterator[T], list[T]]: ...
+    @overload
+    def add(
+        self,
         function: Callable[P, T],
         /,
         *,
@@ -181,33 +267,40 @@ class Flow:
             bind: Markers or constant values by parameter, for parameters that are named like an option.
             options_and_bindings: Options (see `StepOptions`), and markers or constant values by parameter.
 
+        Another flow becomes a part of this one: ``sub = flow.add(other, name="sub", path=use(load))``. Its
+        steps are then called ``sub/step``, and ``sub[step]`` stands for each in markers. The bindings are by
+        its inputs; those left out become inputs of this flow. An ``each`` among them maps all of it. Of the
+        options it takes ``when``, ``trigger``, ``optional`` and ``after``.
+
         Raises:
             GraphError: It cannot be a step, its name is taken, there is no such option or parameter, or an
-                option is wrong.
-            NotImplementedError: It is a generator function, another flow, or an option is not there yet.
+                option is wrong; or the other flow contains this one.
         """
-        known = self._known.get(id(function))
-        if known is None or bind is not None or not OPTIONS.isdisjoint(options_and_bindings):
+        known = None if self._defaults or bind is not None else self._known.get(id(function))
+        if known is None or not OPTIONS.isdisjoint(options_and_bindings):
             options = {word: options_and_bindings.pop(word) for word in OPTIONS & options_and_bindings.keys()}
             return self._add(function, name, {**(bind or {}), **options_and_bindings}, options)
         facts = known[1]
         if name is None:
             name = facts.name
         # The short way, for loops that add a step in a microsecond; `_add` says what is wrong.
-        if name.__class__ is not str or name in self._steps or not name.isidentifier() or not name.isascii():
+        if name.__class__ is not str or name in self._parts or not name.isidentifier() or not name.isascii():
             return self._add(function, name, options_and_bindings, NONE)
         if not options_and_bindings.keys() <= facts.names:
             check_names(f"step {name!r}", facts, options_and_bindings, call_name(function), OPTIONS)
         step: AnyStep = Step(self, name, function, facts, options_and_bindings, NONE)
-        self._steps[name] = step
+        self._parts[name] = step
         self._graph = None
         return step
 
     def _add(
         self, function: Any, name: str | None, bindings: Mapping[str, Any], options: Mapping[str, Any]
-    ) -> AnyStep:
+    ) -> Any:
         if isinstance(function, Flow):
-            refuse("flow.add(other_flow)")
+            sub = sub_flow(self, function, name, bindings, options)
+            self._put(sub.id, sub)
+            self._subs.append(sub)
+            return sub
         base: Mapping[str, Any] = NONE
         label = f"step {name!r}" if name is not None else f"step {getattr(function, '__name__', '?')!r}"
         if isinstance(function, (Step, Template)):
@@ -224,14 +317,49 @@ class Flow:
         name = normal_id(name)
         label = f"step {name!r}"
         check_names(label, facts, bindings, call_name(function), OPTIONS)
-        if options or base:
-            options = {**base, **checked(label, options, facts)}
-        if name in self._steps:
+        if options or base or self._defaults:
+            options = merged(label, self._defaults, {**base, **checked(label, options, facts)}, facts)
+        if name in self._parts:
             raise self._taken(name, function)
         step: AnyStep = Step(self, name, function, facts, bindings, options)
-        self._steps[name] = step
+        self._parts[name] = step
         self._graph = None
         return step
+
+    def _put(self, id: str, part: SubFlow | Choice[Any]) -> None:
+        """Adds what is more than a step.
+
+        Raises:
+            GraphError: Its name is wrong, or taken.
+        """
+        what = "sub-flow" if isinstance(part, SubFlow) else "switch"
+        if normal_id(id, what) in self._parts:
+            raise GraphError(
+                f"{what} {id!r}: flow {self.name!r} has something of that name already; "
+                "give it another name with name='...'"
+            )
+        self._parts[id] = part
+        self._flat = False
+        self._graph = None
+
+    def _change(self, step: AnyStep, options: Mapping[str, Any]) -> None:
+        """Gives a step other options: it is repeated from here on."""
+        step.options = options
+        self._changes += 1
+        self._graph = None
+
+    @property
+    def resource(self) -> Declare:
+        """Makes a resource of a function: ``@flow.resource``, or ``@flow.resource(scope="worker")``; see
+        `Declare`."""
+        from .resources import Declare
+
+        return Declare(self, self._add_resource)
+
+    def _add_resource(self, resource: AnyResource) -> None:
+        self._resources[resource.id] = resource
+        self._changes += 1
+        self._graph = None
 
     def _facts(self, function: Any, label: str) -> Facts:
         key = function
@@ -249,7 +377,9 @@ class Flow:
         return known[1]
 
     def _taken(self, name: str, function: Any) -> GraphError:
-        before = self._steps[name]
+        before = self._parts[name]
+        if isinstance(before, SubFlow):
+            return GraphError(f"there is a sub-flow {name!r} already; give the step another name='...'")
         if before.function is function:
             return GraphError(
                 f"there is a step {name!r} already; to use a function again say flow.add(..., name='...')"
@@ -258,6 +388,43 @@ class Flow:
         return GraphError(
             f"there are two steps called {name!r}{where}; give one another name with name='...'"
         )
+
+    @overload
+    def on_end(self, hook: H, /, *, timeout: float = 30.0) -> H: ...
+    @overload
+    def on_end(self, /, *, timeout: float = 30.0) -> Callable[[H], H]: ...
+    def on_end(self, hook: Any = None, /, *, timeout: float = 30.0) -> Any:
+        """Has a function called with the result of every run of this flow, after its end: ``@flow.on_end``.
+
+        Hooks are called in the order in which they were given, each in a thread of its own. They change
+        nothing about the run: one that raises, or takes too long, is one of the result's `warnings`. Those of
+        a sub-flow are not called.
+
+        Args:
+            hook: Takes the result; may be async.
+            timeout: Seconds after which it is left behind.
+
+        Returns:
+            The function itself.
+
+        Raises:
+            GraphError: It is no function, or `timeout` is not more than 0.
+        """
+        if hook is None:
+            return lambda hook: self.on_end(hook, timeout=timeout)
+        from penstock.core.hooks import Hook
+
+        if isinstance(hook, Source) or not callable(hook):
+            raise GraphError(f"flow.on_end takes a function of the result, not {hook!r}")
+        if not is_number(timeout) or not timeout > 0:
+            raise GraphError(f"flow.on_end: timeout must be more than 0 s, not {timeout!r}")
+
+        def told(result: RunResult) -> Any:
+            return hook(FlowResult(result, self))
+
+        told.__qualname__ = getattr(hook, "__qualname__", call_name(hook))
+        self._hooks.append(Hook(told, timeout))
+        return hook
 
     # --- compilation --------------------------------------------------------------------------------------
 
@@ -268,12 +435,25 @@ class Flow:
             GraphError: It is not valid: names, types, circles, maps or options do not fit.
         """
         graph = self._graph
-        if graph is None:
-            steps = tuple(self._steps.values())
-            graph = binding.build(self.name, self, steps)
-            if len(steps) == len(self._steps):  # another thread may have added one meanwhile
-                self._graph = graph
+        stamp = self._stamp() if self._subs else None
+        if graph is not None and self._stamped == stamp:
+            return graph
+        steps = tuple(self._parts.values())
+        graph = binding.build(self.name, self, steps if self._flat else None)
+        if len(steps) == len(self._parts):  # another thread may have added one meanwhile
+            self._stamped = stamp
+            self._graph = graph
         return graph
+
+    def _stamp(self) -> Any:
+        """Equal as long as nothing has been added to the flow, nor to one inside it."""
+        return len(self._parts), self._changes, *(sub.inner._stamp() for sub in self._subs)
+
+    def _layout(self) -> Layout:
+        stamp = self._stamp()
+        if self._laid is None or self._laid[0] != stamp:
+            self._laid = stamp, Layout(self)
+        return self._laid[1]
 
     def inputs(self) -> Sequence[Input]:
         """The inputs that a run takes, in the order in which steps ask for them.
@@ -291,7 +471,10 @@ class Flow:
         """
         from .explain import table
 
-        return table(self.graph(), self._steps)
+        graph = self.graph()
+        if not self._flat:
+            self._layout().bind()  # so that its steps say where their parameters come from
+        return table(graph, self.steps)
 
     # --- runs ---------------------------------------------------------------------------------------------
 
@@ -303,7 +486,7 @@ class Flow:
         run_id: str | None = None,
         targets: request.Targets = None,
         override: request.Override = None,
-        runner: str | Runner | None = None,
+        runner: str | Runner | Pool | None = None,
         options: RunOptions | None = None,
         **inputs: Any,
     ) -> FlowResult:
@@ -314,7 +497,8 @@ class Flow:
             run_id: Reserved.
             targets: Steps, or their ids: only they and what they need are run.
             override: Values by step or id, taken in place of running it.
-            runner: Default of the steps that name none: ``inline``, ``threads``, ``aio`` or a runner.
+            runner: Default of the steps that name none: ``inline``, ``threads``, ``processes``, ``aio``, a
+                runner, or a pool such as `processes` makes.
             options: How the run goes.
             inputs: The inputs of the run.
 
@@ -330,7 +514,7 @@ class Flow:
 
         refuse_storage(store, run_id)
         asked = request.of(self, inputs, targets, override)
-        done = wiring.run(*asked.what, **asked.how, runner=runner, options=options)
+        done = wiring.run(*asked.what, **asked.how, runner=runner, options=options, hooks=tuple(self._hooks))
         return FlowResult(done, self)
 
     async def arun(
@@ -341,7 +525,7 @@ class Flow:
         run_id: str | None = None,
         targets: request.Targets = None,
         override: request.Override = None,
-        runner: str | Runner | None = None,
+        runner: str | Runner | Pool | None = None,
         options: RunOptions | None = None,
         **inputs: Any,
     ) -> FlowResult:
@@ -350,7 +534,9 @@ class Flow:
 
         refuse_storage(store, run_id)
         asked = request.of(self, inputs, targets, override)
-        done = await wiring.arun(*asked.what, **asked.how, runner=runner, options=options)
+        done = await wiring.arun(
+            *asked.what, **asked.how, runner=runner, options=options, hooks=tuple(self._hooks)
+        )
         return FlowResult(done, self)
 
     def start(
@@ -361,7 +547,7 @@ class Flow:
         run_id: str | None = None,
         targets: request.Targets = None,
         override: request.Override = None,
-        runner: str | Runner | None = None,
+        runner: str | Runner | Pool | None = None,
         options: RunOptions | None = None,
         **inputs: Any,
     ) -> FlowHandle:
@@ -374,7 +560,9 @@ class Flow:
 
         refuse_storage(store, run_id)
         asked = request.of(self, inputs, targets, override)
-        handle = wiring.start(*asked.what, **asked.how, runner=runner, options=options)
+        handle = wiring.start(
+            *asked.what, **asked.how, runner=runner, options=options, hooks=tuple(self._hooks)
+        )
         return FlowHandle(handle, self)
 
     def run_with(
@@ -388,7 +576,8 @@ class Flow:
         from penstock import wiring
 
         asked = request.of(self, inputs, targets, None)
-        return FlowResult(wiring.run(*asked.what, **asked.how, runner=None, options=options), self)
+        how = {**asked.how, "runner": None, "options": options, "hooks": tuple(self._hooks)}
+        return FlowResult(wiring.run(*asked.what, **how), self)
 
 
 def _not_callable(function: Any) -> GraphError:

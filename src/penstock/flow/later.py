@@ -7,16 +7,8 @@ from typing import Any, NoReturn
 PARTS = {
     "store=": "the journal",
     "run_id=": "the journal",
-    "pair=": "streams",
-    "each(key=)": "streams",
-    "Quorum": "streams",
-    "a generator as a step": "streams",
-    "flow.add(other_flow)": "sub-flows",
 }
 """What is refused, and the part of the library it comes with."""
-
-STEP_OPTIONS = frozenset({"pair"})
-"""Step options that are known by name and refused."""
 
 
 def refuse(what: str, where: str = "") -> NoReturn:
@@ -26,13 +18,6 @@ def refuse(what: str, where: str = "") -> NoReturn:
         NotImplementedError: Always.
     """
     raise NotImplementedError(f"{where}{': ' if where else ''}{what} comes with {PARTS[what]}")
-
-
-class Quorum:
-    """How many items of a map must succeed: a policy of `gather` that is not there yet."""
-
-    def __init__(self, share: float) -> None:
-        refuse("Quorum")
 
 
 def refuse_storage(store: Any, run_id: Any) -> None:

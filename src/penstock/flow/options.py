@@ -1,65 +1,80 @@
-"""The options of a step: which there are, and what each takes. Checked where the step is defined."""
+"""The options of a step: which there are, and what each takes. Checked where the step is defined.
+
+The defaults of a flow are options too; they are added to those of each of its steps here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from penstock.core.errors import GraphError, nearest
-from penstock.core.model import Limit, LimitUse, RetryPolicy, Timeout, TriggerName
+from penstock.core.model import Limit, LimitUse, RetryPolicy, Timeout, TriggerName, is_whole
 
-from .later import STEP_OPTIONS, refuse
 from .markers import Marker, Source
 from .signature import Facts
 
 
 class StepOptions(TypedDict, total=False):
-    """What `flow.step` and `flow.add` take beside the function.
+    """What `flow.step` and `flow.add` take beside the function. None is as good as not given, and switches
+    a default of the flow off.
 
     Attributes:
         retry: When to try again; without it a step is tried once.
-        timeout: Seconds for one attempt, or a `Timeout`.
+        timeout: Seconds for one attempt, or a `Timeout`. An ``idle`` of it is for steps that take a `Context`
+            or yield: no other gives signs of life.
         when: A function that says whether the step runs at all; its parameters are those of the step, other
             steps, or inputs of the run, by name. It returns a bool, or awaits to one.
         trigger: Which ends of the needs let the step start: one of the names, or a function of `Outcome`s
             that is bound as `when` is.
         limits: The `Limit`s that each attempt holds, ``gpu.take(2)`` to hold more than one permit.
+        max_concurrency: How many attempts of this step run at a time, those of all items of its map together.
         after: Steps that must have ended first, without data.
         optional: Its failure neither stops nor fails the run.
         runner: Name of the runner of its attempts.
         name: Its id, where that is not the function's name.
         keep: Keep its value to the end of the run even where its consumers have had it.
+        volatile: Its value cannot leave this process (an open file, a lock), so neither it nor a step that
+            takes its value may run in another.
+        pair: How several ``each`` of the step come together: ``zipped``, the first element of one with the
+            first of the other, and so on; ``product``, each of one with each of the other, the last one
+            fastest.
     """
 
-    retry: RetryPolicy
-    timeout: float | Timeout
+    retry: RetryPolicy | None
+    timeout: float | Timeout | None
     when: Callable[..., bool | Awaitable[bool]]
     trigger: TriggerName | Callable[..., bool | Awaitable[bool]]
-    limits: Sequence[Limit | LimitUse]
+    limits: Sequence[Limit | LimitUse] | None
+    max_concurrency: int | None
     after: Sequence[Source[Any]]
     optional: bool
-    runner: str
+    runner: str | None
     name: str
     keep: bool
+    volatile: bool
+    pair: Literal["zipped", "product"]
 
 
-OPTIONS = frozenset(StepOptions.__annotations__) | STEP_OPTIONS
-"""Every keyword that is an option, the refused ones included; `name` among them."""
+OPTIONS = frozenset(StepOptions.__annotations__)
+"""Every keyword that is an option; `name` among them."""
+
+_OF_ONE_STEP = frozenset({"name", "when", "trigger", "after", "pair"})
+"""Options that make no sense as a default of many steps."""
+
+_SYNC_ONLY = ("inline", "threads", "processes")
 
 
 def checked(label: str, options: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
     """The options in the form the graph wants: ``timeout`` a `Timeout`, ``limits`` all `LimitUse`.
 
-    An option that is given as None is as good as not given.
+    An option that is given as None stays None: it may switch off a default.
 
     Raises:
         GraphError: There is no such option, or its value is of the wrong kind.
-        NotImplementedError: The option is known but not there yet.
     """
     done: dict[str, Any] = {}
     for name, value in options.items():
-        if name in STEP_OPTIONS:
-            refuse(f"{name}=", label)
         check = _CHECKS.get(name)
         if check is None:
             raise _no_such_option(label, name, facts)
@@ -68,18 +83,64 @@ def checked(label: str, options: Mapping[str, Any], facts: Facts) -> dict[str, A
                 f"{label}: {name!r} is an option of the step, so it takes no marker;\n"
                 f"for a parameter of that name say bind={{{name!r}: {value!r}}}"
             )
-        if value is not None:
-            done[name] = check(label, value)
+        done[name] = None if value is None else check(label, value)
     return done
 
 
+def checked_defaults(flow: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults of a flow, in the form the graph wants.
+
+    Raises:
+        GraphError: There is no such option, it cannot be a default, or its value is of the wrong kind.
+    """
+    label = f"flow {flow!r}: defaults"
+    for name in options:
+        if name in _OF_ONE_STEP:
+            raise GraphError(f"{label}: {name!r} is for one step; give it to each step that wants it")
+        if name not in OPTIONS:
+            raise GraphError(f"{label}: there is no option {name!r}{nearest(name, OPTIONS - _OF_ONE_STEP)}")
+    done = merged(label, {}, checked(label, options, Facts(None, [], None, open=False, is_async=False)))
+    if done.get("runner") == "inline" and "timeout" in done:
+        raise GraphError(
+            f"{label}: an inline step cannot be stopped, so it takes no timeout; "
+            "leave out runner='inline' or the timeout"
+        )
+    return done
+
+
+def merged(
+    label: str, defaults: Mapping[str, Any], options: Mapping[str, Any], facts: Facts | None = None
+) -> dict[str, Any]:
+    """The options of a step over the defaults of its flow. What is None is off.
+
+    A default runner is for the steps that it can call: coroutines need the event loop, and other steps
+    cannot use it.
+
+    Raises:
+        GraphError: A default does not go together with what the step says.
+    """
+    done = {**defaults, **options}
+    if facts is not None and "runner" in defaults and "runner" not in options:
+        runner = defaults["runner"]
+        if runner in _SYNC_ONLY if facts.is_async else runner == "aio":
+            del done["runner"]
+    if "timeout" in defaults and "timeout" not in options and done.get("runner") == "inline":
+        raise GraphError(
+            f"{label}: an inline step cannot be stopped, and the flow has a timeout for all its steps;\n"
+            "say timeout=None here, or leave out runner='inline'"
+        )
+    return {name: value for name, value in done.items() if value is not None}
+
+
 def _no_such_option(label: str, name: str, facts: Facts) -> GraphError:
+    if name == "repeat":
+        return GraphError(f"{label}: a loop is made of the finished step: repeat(step, until=..., max=...)")
     if name in facts.names:
         return GraphError(
             f"{label}: {name!r} is a parameter, and flow.step takes options only;\n"
             f"give it its marker or value as a default, or use flow.add(..., {name}=...)"
         )
-    return GraphError(f"{label}: there is no option {name!r}{nearest(name, OPTIONS - STEP_OPTIONS)}")
+    return GraphError(f"{label}: there is no option {name!r}{nearest(name, OPTIONS)}")
 
 
 def _retry(label: str, value: Any) -> RetryPolicy:
@@ -169,6 +230,14 @@ def _after(label: str, value: Any) -> tuple[Source[Any], ...]:
     return sources
 
 
+def _max_concurrency(label: str, value: Any) -> int:
+    if not is_whole(value) or value < 1:
+        raise GraphError(
+            f"{label}: max_concurrency counts attempts, so it is an int of at least 1, not {value!r}"
+        )
+    return int(value)
+
+
 def _flag(name: str) -> Callable[[str, Any], bool]:
     def check(label: str, value: Any) -> bool:
         if value is not True and value is not False:
@@ -184,14 +253,24 @@ def _runner(label: str, value: Any) -> str:
     return value
 
 
+def _pair(label: str, value: Any) -> str:
+    if value not in ("zipped", "product"):
+        near = nearest(str(value), ("zipped", "product"))
+        raise GraphError(f"{label}: pair is 'zipped' or 'product', not {value!r}{near}")
+    return str(value)
+
+
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "retry": _retry,
     "timeout": _timeout,
     "when": _when,
     "trigger": _trigger,
     "limits": _limits,
+    "max_concurrency": _max_concurrency,
     "after": _after,
     "optional": _flag("optional"),
     "runner": _runner,
     "keep": _flag("keep"),
+    "volatile": _flag("volatile"),
+    "pair": _pair,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from penstock.core.errors import InputError, nearest
@@ -12,6 +12,8 @@ from penstock.core.model import NOTHING, Condition
 from .assign import fits
 from .markers import Source
 from .step import FlowLike
+from .subflow import HandsOn
+from .wires import identity
 from .words import short
 
 Targets = str | Source[Any] | Sequence[str | Source[Any]] | None
@@ -54,12 +56,32 @@ def of(flow: FlowLike, inputs: Mapping[str, Any], targets: Targets, override: Ov
     given: dict[str, Any] = {}
     for name, one in known.items():
         if name in inputs:
-            given[name] = inputs[name]
+            given[name] = _whole(flow, graph, name, inputs[name])
             if one.type is not None and not fits(given[name], one.type) and given[name] is not one.default:
                 raise InputError(_wrong(flow, graph, name, given[name]))
         elif one.default is not NOTHING:
             given[name] = one.default
     return Request((graph, given), {"targets": ids, "override": values})
+
+
+def _whole(flow: FlowLike, graph: Graph, name: str, value: Any) -> Any:
+    """The value of an input; of one that is mapped over a list, where an iterator was given.
+
+    Raises:
+        InputError: It would have to be awaited.
+    """
+    if not isinstance(value, (Iterator, AsyncIterator)):
+        return value
+    ids = [id for id in (name, *graph.inputs[name].users) if id in graph.index]
+    takers = [graph.nodes[graph.index[id]].call for id in ids]
+    if not any(call is identity or isinstance(call, HandsOn) for call in takers):
+        return value
+    if isinstance(value, AsyncIterator):
+        raise InputError(
+            f"flow {flow.name!r}: the input {name!r} is an async iterator, and a run takes lists "
+            f"({_asker(graph, name)});\nread it before, or in a step: an async generator"
+        )
+    return list(value)
 
 
 def _id(flow: FlowLike, graph: Graph, key: Any, what: str) -> str:
@@ -116,6 +138,10 @@ def _needed(graph: Graph, targets: Sequence[str] | None, override: Mapping[str, 
         if node.id in override:
             continue
         needed.update(name for _, name in node.inputs)
+        if node.resources:
+            from penstock.core.bags import inputs_of
+
+            needed |= inputs_of(node.resources)
         for asked in (node.when, node.trigger):
             if isinstance(asked, Condition):
                 needed.update(name for _, name in asked.inputs)

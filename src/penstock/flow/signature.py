@@ -6,18 +6,17 @@ Two steps: `read` takes what costs nothing (names and defaults, off the code obj
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from functools import partial
-from types import FunctionType, MethodType, SimpleNamespace
-from typing import Any, get_args, get_origin, get_type_hints
+from types import FunctionType, GenericAlias, MethodType, SimpleNamespace
+from typing import IO, Any, get_args, get_origin, get_type_hints
 
 from penstock.core.context import Context
 from penstock.core.errors import GraphError
 from penstock.core.model import Accepts
 
-from .later import refuse
 from .markers import Marker
-from .words import short
+from .words import call_name
 
 ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "ABSENT", "__slots__": ()})()
 """Stands where None could be meant: no default, no binding."""
@@ -66,16 +65,20 @@ class Facts:
         open: It has ``**keywords``, so it can be given any name.
         marked: Pairs (position, name) of the parameters whose default is a marker.
         coroutine: It is a coroutine function.
-        is_async: A call of it must be awaited: it is one, or is annotated to return an awaitable.
+        is_async: A call of it must be awaited: it is one, or is annotated to return an awaitable; or it is an
+            async generator.
+        stream: A call of it gives elements one by one: it is a generator function, or is annotated to return
+            an iterator. Known for certain after `resolve`.
         doc: First line of its docstring.
         origin: ``file:line``, or empty.
-        returns: What it returns (awaited), evaluated; None while unknown. Filled by `resolve`.
+        returns: What it returns (awaited; of a stream the list of its elements), evaluated; None while
+            unknown. Filled by `resolve`.
         resolved: Whether `resolve` has been here.
     """
 
     __slots__ = (
         "coroutine", "doc", "is_async", "marked", "name", "names", "open", "origin", "owner", "params",
-        "resolved", "returns",
+        "resolved", "returns", "stream",
     )  # fmt: skip
 
     def __init__(
@@ -87,6 +90,7 @@ class Facts:
         self.open = open
         self.marked = tuple([(at, p.name) for at, p in enumerate(params) if isinstance(p.default, Marker)])
         self.is_async = self.coroutine = is_async
+        self.stream = False
         self.owner = owner
         self.doc = ""
         self.origin = ""
@@ -98,7 +102,7 @@ class Facts:
 
         Two threads may be here at once: each does all of it, to the same end, and `resolved` comes last.
         """
-        hints = _hints(self.owner)
+        hints = hints_of(self.owner)
         for param in self.params:
             hint = hints.get(param.name)
             if hint is not None:
@@ -106,12 +110,24 @@ class Facts:
                 param.type = None if type(hint) is str or hint is Any else hint
         returns = self.owner if isinstance(self.owner, type) else hints.get("return")
         if not self.coroutine:
-            origin = get_origin(returns)
-            if isinstance(origin, type) and issubclass(origin, Awaitable):
-                self.is_async = True
-                returns = (get_args(returns) or (None,))[-1]
+            returns = self._called(returns)
         self.returns = None if type(returns) is str or returns is Any else returns
         self.resolved = True
+
+    def _called(self, returns: Any) -> Any:
+        """What a call gives that returns `returns`: awaited, or all elements of a stream."""
+        class_ = get_origin(returns) or returns
+        if isinstance(class_, type):
+            if class_ is not returns and issubclass(class_, Awaitable):
+                self.is_async = True
+                return (get_args(returns) or (None,))[-1]
+            if issubclass(class_, (Iterator, AsyncIterator, IO)):
+                self.stream = True
+                self.is_async = issubclass(class_, AsyncIterator)
+        if not self.stream:
+            return returns
+        args = get_args(returns) if getattr(class_, "__module__", "") == "collections.abc" else ()
+        return GenericAlias(list, args[:1]) if args else list
 
 
 def read(function: Any, label: str) -> Facts:
@@ -123,7 +139,6 @@ def read(function: Any, label: str) -> Facts:
 
     Raises:
         GraphError: It cannot be called with keywords alone, or has no signature.
-        NotImplementedError: It is a generator function.
     """
     if type(function) is FunctionType and not function.__dict__:
         facts = _read_code(function, label)
@@ -141,9 +156,7 @@ def _read_code(function: FunctionType, label: str) -> Facts:
     """The same as `_read_signature` for a plain function, ten times as fast."""
     code = function.__code__
     flags = code.co_flags
-    if flags & (_VARARGS | _GENERATOR | _ASYNC_GENERATOR) or code.co_posonlyargcount:
-        if flags & (_GENERATOR | _ASYNC_GENERATOR):
-            refuse("a generator as a step", label)
+    if flags & _VARARGS or code.co_posonlyargcount:
         raise _not_by_keyword(
             label, function, code.co_varnames[0] if code.co_posonlyargcount else "*" + _star(code)
         )
@@ -157,7 +170,10 @@ def _read_code(function: FunctionType, label: str) -> Facts:
         for param in params[positional:]:
             param.give(function.__kwdefaults__.get(param.name, ABSENT))
     name = None if code.co_name == "<lambda>" else function.__name__
-    return Facts(name, params, function, open=bool(flags & _KEYWORDS), is_async=bool(flags & _COROUTINE))
+    facts = Facts(name, params, function, open=bool(flags & _KEYWORDS), is_async=bool(flags & _COROUTINE))
+    if flags & (_GENERATOR | _ASYNC_GENERATOR):
+        facts.stream, facts.is_async = True, bool(flags & _ASYNC_GENERATOR)
+    return facts
 
 
 def _star(code: Any) -> str:
@@ -169,14 +185,12 @@ def _read_signature(function: Any, label: str) -> Facts:
     import inspect  # on use: it costs a start several milliseconds, and plain functions do without
 
     plain = _plain(function)
-    if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
-        refuse("a generator as a step", label)
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
         raise GraphError(
-            f"{label}: {_called(function)} has no signature that Python can read;\n"
-            f"wrap it in a function of your own: lambda x: {_called(function)}(x)"
+            f"{label}: {call_name(function)} has no signature that Python can read;\n"
+            f"wrap it in a function of your own: lambda x: {call_name(function)}(x)"
         ) from None
     given = function.keywords if isinstance(function, partial) else {}
     params, open_ = [], False
@@ -197,7 +211,10 @@ def _read_signature(function: Any, label: str) -> Facts:
     own = function.func if isinstance(function, partial) else function
     name = getattr(own, "__name__", None)
     name = None if name == "<lambda>" or not isinstance(name, str) else name
-    return Facts(name, params, _owner(function), open=open_, is_async=inspect.iscoroutinefunction(plain))
+    facts = Facts(name, params, _owner(function), open=open_, is_async=inspect.iscoroutinefunction(plain))
+    if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
+        facts.stream, facts.is_async = True, inspect.isasyncgenfunction(plain)
+    return facts
 
 
 def _plain(function: Any) -> Any:
@@ -218,23 +235,20 @@ def _owner(function: Any) -> Any:
 
 
 def _not_by_keyword(label: str, function: Any, name: str) -> GraphError:
-    why = f"{name!r} of {_called(function)} can be given by position only, and the flow gives all by keyword"
+    why = (
+        f"{name!r} of {call_name(function)} can be given by position only, and the flow gives all by keyword"
+    )
     if name.startswith("*"):
-        why = f"the flow gives all by keyword, and cannot fill {name!r} of {_called(function)}"
+        why = f"the flow gives all by keyword, and cannot fill {name!r} of {call_name(function)}"
     wraps = ", or put functools.wraps on the decorator" if name.startswith("*") else ""
     return GraphError(f"{label}: {why};\nwrap it in a function that names its parameters{wraps}")
-
-
-def _called(function: Any) -> str:
-    name = getattr(function, "__name__", None)
-    return name if isinstance(name, str) else short(type(function))
 
 
 def _first_line(doc: Any) -> str:
     return doc.strip().partition("\n")[0].rstrip() if type(doc) is str else ""
 
 
-def _hints(owner: Any) -> dict[str, Any]:
+def hints_of(owner: Any) -> dict[str, Any]:
     """Annotations by parameter, evaluated as far as they can be; what cannot stays a str."""
     if isinstance(owner, type):
         made_by: Any = owner
@@ -266,8 +280,3 @@ def _is_context(hint: Any) -> bool:
     if type(hint) is str:  # it could not be evaluated: imported for type checkers only, most likely
         return hint.replace(" ", "").removesuffix("|None").rpartition(".")[2] == "Context"
     return hint is Context or Context in get_args(hint)
-
-
-def call_name(function: Callable[..., Any]) -> str:
-    """What error texts call a function: its name, or its type where it has none."""
-    return _called(function)

@@ -9,7 +9,8 @@ from penstock.core.errors import GraphError, nearest
 from penstock.core.graph import Graph
 
 from .markers import Marker, Output, Source
-from .signature import Facts, call_name
+from .signature import Facts
+from .words import call_name
 
 P = ParamSpec("P")
 CallReturn = TypeVar("CallReturn", covariant=True)
@@ -25,7 +26,24 @@ class FlowLike(Protocol):
 
     @property
     def steps(self) -> Mapping[str, AnyStep]:
-        """Its steps by id."""
+        """Its steps by id, those of its sub-flows included."""
+
+    @property
+    def parts(self) -> Mapping[str, Any]:
+        """Its own steps, sub-flows and switches by id, in the order of definition."""
+
+    @property
+    def resources(self) -> Mapping[str, Any]:
+        """Its resources by name."""
+
+    def _put(self, id: str, part: Any) -> None:
+        """Adds a switch."""
+
+    def _change(self, step: AnyStep, options: Mapping[str, Any]) -> None:
+        """Gives a step other options."""
+
+    def _stamp(self) -> Any:
+        """Equal as long as nothing is added to it, nor to a flow inside it."""
 
     def graph(self) -> Graph:
         """Its graph."""

@@ -7,17 +7,21 @@ steps (`binding.py`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penstock.core.errors import GraphError
 from penstock.core.model import NOTHING, Accepts, Need, Node
 
 from .asked import Inputs
 from .edges import Edges
-from .markers import Marker, Param, Source, Use
+from .markers import Fold, Lent, Marker, Param, Source, Use
+from .pairs import fold_node, pair_up
 from .signature import ABSENT, Parameter
 from .step import AnyStep, FlowLike, Template
 from .words import slot
+
+if TYPE_CHECKING:
+    from .resources import Lender
 
 Wired = tuple[list[Need], tuple[tuple[str, str], ...], dict[str, Any] | None, str | None]
 """What a step takes: needs, pairs (parameter, input), constants, and the parameter of the `Context`."""
@@ -46,9 +50,14 @@ class Wires:
         edges: The type checks of this build.
         by_name: Needs that a name alone made: (step, parameter, id of the source, whose it is), in order.
         mapped: Whether any step has an `each`.
+        hidden: Ids of nodes that belong to a step without being it: of its folds, of its pairs.
+        lender: Gives steps their resources; None as long as none takes any.
     """
 
-    __slots__ = ("by_name", "edges", "flow", "inputs", "mapped", "name", "nodes", "sources", "steps")
+    __slots__ = (
+        "by_name", "edges", "flow", "hidden", "inputs", "lender", "mapped", "name", "nodes", "sources",
+        "steps",
+    )  # fmt: skip
 
     def __init__(self, name: str, flow: FlowLike, steps: Sequence[AnyStep]) -> None:
         self.name = name
@@ -59,6 +68,8 @@ class Wires:
         self.edges = Edges()
         self.by_name: list[tuple[AnyStep, str, str, str]] = []
         self.mapped = False
+        self.hidden: set[str] = set()
+        self.lender: Lender | None = None
         self.sources: dict[str, Param[Any]] = {}
 
     def of(self, step: AnyStep) -> Wired:
@@ -93,7 +104,7 @@ class Wires:
                 if source.flow is flow and source is not step:
                     if param.type is not None:
                         self.edges.check(step, param, value, source)
-                    fields = (source.id, "use", param.name, param.accepts, NOTHING, None, "raise", 1)
+                    fields = (source.id, "use", param.name, param.accepts, NOTHING, None, "raise", 1, None)
                     needs.append(fast(Need, fields))
                     continue
             if isinstance(value, Marker):
@@ -102,6 +113,8 @@ class Wires:
             bound = self._constant(step, param, value, bound)
         if facts.open:
             bound = self._extra(step, needs, inputs, bound)
+        if "pair" in step.options:
+            self._hide(step, *pair_up(step, needs))
         return needs, tuple(inputs), bound, context
 
     def take(
@@ -123,6 +136,9 @@ class Wires:
             to: What the need fills: the parameter, or None for one that only a condition wants.
         """
         source: Source[Any] = marker.source
+        if source.lent:
+            self.lend(step, param, marker, to)
+            return
         name = param.name if to == "" else to
         if source.flow is not self.flow:
             if not isinstance(source, Param):
@@ -138,21 +154,65 @@ class Wires:
                 f"step {step.id!r}: its parameter {param.name!r} takes {marker!r}: it would wait for itself"
             )
         accepts, default = marker.accepts, marker.default
+        if isinstance(marker, Fold):
+            self.edges.check_fold(step, param, marker, source)
+            node = fold_node(step, param, marker)
+            self._hide(step, node)
+            needs.append(Need(node.id, "use", name, param.accepts, NOTHING))
+            return
         if marker.how == "each":
             self.mapped = True
-            for need in needs:
+            for need in needs if "pair" not in step.options else ():
                 if need.how == "each":
                     raise GraphError(
                         f"step {step.id!r}: its parameters {need.param!r} and {param.name!r} "
                         "are both each(), which leaves open how items pair;\n"
-                        f"map over one and give the other whole: {param.name}=use({source.id})"
+                        "say pair='zipped' or pair='product' on the step,\n"
+                        f"or map over one and give the other whole: {param.name}=use({source.id})"
                     )
         elif accepts is Accepts.NOTHING:
             accepts = param.accepts
         self.edges.check(step, param, marker, source)
         needs.append(
-            Need(source.id, marker.how, name, accepts, default, marker.part, marker.failures, marker.levels)
+            Need(
+                node=source.id,
+                how=marker.how,
+                param=name,
+                accepts=accepts,
+                default=default,
+                part=marker.part,
+                failures=marker.failures,
+                levels=marker.levels,
+                key=marker.key,
+            )
         )
+
+    def lend(self, step: AnyStep, param: Parameter, marker: Marker, to: str | None = "") -> None:
+        """Gives a parameter a resource; the arguments are those of `take`.
+
+        Raises:
+            GraphError: It cannot be given one.
+        """
+        if self.lender is None:
+            from .resources import Lender
+
+            self.lender = Lender(self)
+        self.lender.give(step, param, marker, to)
+
+    def _hide(self, step: AnyStep, *nodes: Node) -> None:
+        """Adds nodes that a step needs beside itself.
+
+        Raises:
+            GraphError: One has the id of something else.
+        """
+        for node in nodes:
+            if node.id in self.steps or node.id in self.hidden:
+                raise GraphError(
+                    f"step {step.id!r} brings a node of its own called {node.id!r}, "
+                    "and there is a step of that name; rename that one"
+                )
+            self.hidden.add(node.id)
+            self.nodes.append(node)
 
     def _by_name(
         self, step: AnyStep, param: Parameter, needs: list[Need], inputs: list[tuple[str, str]]
@@ -163,6 +223,10 @@ class Wires:
         if param.default is not ABSENT:
             _check_constant(step, name, param.default)
         if source is None:
+            resource = self.flow.resources.get(name)
+            if resource is not None:
+                self.lend(step, param, Lent(resource))
+                return
             self.inputs.ask(name, step, param, param.type, param.default)
             inputs.append((name, name))
             return
@@ -230,9 +294,13 @@ class Wires:
     def foreign(self, step: AnyStep, param: str, source: Any) -> GraphError:
         """The error for a source that belongs to another flow."""
         where = param if param == "after" else f"its parameter {param!r}"
+        mend = f"add its function to {self.name!r}"
+        for id, part in self.flow.parts.items():
+            if getattr(part, "inner", None) is source.flow:
+                mend = f"that is in the sub-flow {id!r}, so say {id}[{source.id}]"
         return GraphError(
             f"step {step.id!r}: {where} takes step {source.id!r} of another flow, {source.flow.name!r}; "
-            f"add its function to {self.name!r}"
+            f"{mend}"
         )
 
 
@@ -240,6 +308,8 @@ def _check_constant(step: AnyStep, name: str, value: Any) -> None:
     """Refuses a constant that is a step, or holds a marker: the function would receive just that."""
     if isinstance(value, Template):
         raise GraphError(f"step {step.id!r}: {name}={value!r} is no step; flow.add() it, then use() it")
+    if isinstance(value, Source) and value.lent:
+        raise GraphError(f"step {step.id!r}: for the resource {value.id!r} say {name}=use({value.id})")
     if isinstance(value, Source):
         raise GraphError(
             f"step {step.id!r}: {name}={value.id} does not say what to take of it; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from functools import partial
 from typing import Any, ForwardRef, TypeVar, Union, get_args, get_origin
 
 
@@ -15,6 +16,14 @@ def brief(value: Any) -> str:
     """The repr of a value, at most 40 characters of it."""
     text = repr(value)
     return text if len(text) <= 40 else text[:39] + "…"
+
+
+def call_name(function: Any) -> str:
+    """What texts call a function: its name, or its type where it has none."""
+    while isinstance(function, partial):
+        function = function.func
+    name = getattr(function, "__name__", None)
+    return name if isinstance(name, str) else short(type(function))
 
 
 def short(type_: Any) -> str:
