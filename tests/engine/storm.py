@@ -18,6 +18,8 @@ from typing import Any
 
 from penstock import Context, Flow, Limit, RetryPolicy, RunOptions, each, fold, gather, processes, use
 
+PATIENCE = 20.0  # seconds until what should go in a moment counts as left behind
+
 flow = Flow("storm")
 two = Limit("two", capacity=2)
 
@@ -69,9 +71,9 @@ def total(crunched: int = fold(crunch, add, 0), seen: list[int] = gather(here)) 
     return crunched + len(seen)
 
 
-def children() -> list[int]:
+def children() -> set[int]:
     """Processes whose parent is this one, and that are no zombies."""
-    found = []
+    found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -79,15 +81,25 @@ def children() -> list[int]:
             except OSError:
                 continue
             if int(parent) == os.getpid() and state != "Z":
-                found.append(int(entry.name))
+                found.add(int(entry.name))
     return found
+
+
+def strangers(pool: Any, known: set[int]) -> list[int]:
+    """Processes of ours that are no workers of the pool. It does not know at once of one that takes the place
+    of another."""
+    until = time.monotonic() + PATIENCE
+    while (found := children() - known - set(pool.pids)) and time.monotonic() < until:
+        time.sleep(0.001)
+    return sorted(found)
 
 
 def main(how: str) -> None:
     options = RunOptions(grace=5.0)
+    pool: Any
     with processes(2) as pool:
         flow.run(options=RunOptions(deadline=0.5), runner=pool)  # the workers are there from now on
-        own = set(children())
+        known = children() - set(pool.pids)
         for line in sys.stdin:
             if not line.strip():
                 break
@@ -104,7 +116,8 @@ def main(how: str) -> None:
                 found["running"] = [one.path for one in result.nodes.values() if not one.status.ended]
             threads = [one.name for one in threading.enumerate() if one.name.startswith("penstock-")]
             found["threads"] = [name for name in threads if name[len("penstock-") :].isdigit()]
-            found["children"] = sorted(set(children()) - own - set(getattr(pool, "pids", ())))
+            found["strangers"] = strangers(pool, known)
+            found["workers"] = pool.pids
             print(json.dumps(found), flush=True)
 
 

@@ -23,18 +23,12 @@ LONGEST = 0.4
 """Seconds after the start of a run at which it is interrupted at the latest."""
 
 
-def in_group(group: int) -> list[str]:
-    """The processes of a process group or session that are still there, zombies left out."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if group in (int(fields[2]), int(fields[3])) and fields[0] != "Z":
-                found.append(entry.name)
-    return found
+def alive(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def storm(how: str, moments: list[float]) -> tuple[list[dict[str, Any]], subprocess.Popen[str]]:
@@ -82,13 +76,15 @@ def check(how: str, moments: list[float]) -> None:
         # Before the run has begun, and after it has ended, an interrupt is the caller's own.
         assert one["status"] in ("cancelled", "raised"), (moment, one)
         assert one["threads"] == [], (moment, one)
-        assert one["children"] == [], (moment, one)
+        assert one["strangers"] == [], (moment, one)
         assert one.get("abandoned", []) == [], (moment, one)
         assert one.get("running", []) == [], (moment, one)
     cancelled = sum(one["status"] == "cancelled" for one in found)
     if how == "run":
         assert cancelled >= 0.9 * len(found)
-    assert in_group(child.pid) == []
+    workers = {pid for one in found for pid in one["workers"]}
+    assert len(workers) >= 2
+    assert [pid for pid in (child.pid, *workers) if alive(pid)] == []
 
 
 def moments(many: int, seed: int) -> list[float]:
