@@ -84,8 +84,8 @@ def unbounded(
             if sources[scope] in after:
                 after[sources[scope]] |= {
                     parent
-                    for parent in parents[node]
-                    if parent != sources[scope] and not encloses(scopes, scope, scope_of[parent])
+                    for need, parent in zip(nodes[node].needs, parents[node], strict=True)
+                    if need.how != "each" and not encloses(scopes, scope, scope_of[parent])
                 }
             scope = scopes[scope].parent
     free: set[int] = set()

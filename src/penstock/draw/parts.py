@@ -24,6 +24,10 @@ def traits(node: Node) -> Iterator[str]:
     """What is special about it: ``retry 3``, ``timeout 30 s``, ``optional``."""
     if node.kind == "gate":
         yield "waits for an answer"
+    if node.kind == "gather":
+        yield "fold"
+    if node.stream:
+        yield "stream"
     if isinstance(node.trigger, Condition):
         yield "own trigger"
     elif node.trigger != "all_succeeded":

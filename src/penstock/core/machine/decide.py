@@ -38,7 +38,7 @@ from ..commands import (
     Reply,
 )
 from ..model import Abandoned, Failure, RetryPolicy
-from ..plan import ALWAYS, GATE, LIMITED, STREAM
+from ..plan import ALWAYS, GATE, JUDGED, LIMITED, STREAM
 from . import facts, state
 from .alarms import BLOCKED, DEADLINE, DUE, GRACE, RATE, RUN_GRACE, TIMEOUT, TOTAL, stale
 from .apply import apply, pour, succeed_many, succeeded
@@ -417,6 +417,11 @@ def _skip_rest(s: State, fan: Fan, log: Log) -> None:
         return  # rows of two streams have grown side by side
     heads = s.status[rows[0] + level.head : rows[-1] + level.head + 1 : level.width]
     first = len(heads.rstrip(bytes((PENDING, READY))))
+    if plan.flags[level.base + level.head] & JUDGED:  # an answer that was recorded stands
+        asked = {i for i, _ in s.answers}
+        first = max(
+            (at + 1 for at in range(first, len(rows)) if rows[at] + level.head in asked), default=first
+        )
     if len(rows) - first >= BULK:
         group = fan.outer + plan.levels[level.parent].position[plan.node[level.base + level.head]]
         because = None if s.cancelled else s.culprit
