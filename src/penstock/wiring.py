@@ -93,7 +93,8 @@ class Prepared:
         stand_ins = STAND_INS.get()
         if stand_ins is not None:
             options, clock = stand_ins.options(options), stand_ins.clock()
-        self._own_runners = stand_ins is None and (runner is None or isinstance(runner, str))
+        apart = runner == "processes"  # then no step runs in this process, not even one that is alone
+        self._own_runners = stand_ins is None and not apart and (runner is None or isinstance(runner, str))
         given: dict[str, Runner] = {}
         awaiting: tuple[str, ...] = ("aio",)
         if runner is not None and not isinstance(runner, str):

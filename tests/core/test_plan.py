@@ -11,7 +11,7 @@ from penstock.core.plan import Plan
 from tests.core.play import after, each, gather, node
 from tests.model.drive import graph_of
 from tests.model.generate import random_spec
-from tests.model.reference import tolerated
+from tests.model.outlook import tolerated
 
 
 def ranks(graph: Graph) -> dict[str, int]:

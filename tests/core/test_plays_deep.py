@@ -59,7 +59,8 @@ def test_s25_a_chain_of_100_000_steps():
 
 def test_s25_a_failure_skips_a_chain_of_100_000_steps():
     chain = [node("n0"), *[node(f"n{i}", f"n{i - 1}") for i in range(1, MANY)]]
-    for on_failure, cause in (("continue", 1), ("stop", 1)):
+    cases: list[tuple[OnFailure, int]] = [("continue", 1), ("stop", 1)]
+    for on_failure, cause in cases:
         machine = machine_of(chain, on_failure)
         with shallow():
             machine.step([], 0.0)

@@ -326,6 +326,12 @@ def write_seen(text: str) -> str:
     return SEEN.get()
 
 
+def swap_seen(text: str) -> str:
+    before = SEEN.get("nothing")
+    SEEN.set(text)
+    return before
+
+
 def say(text: str) -> None:
     print(text, end="")
 

@@ -152,20 +152,43 @@ def children() -> set[int]:
     return found
 
 
+_PROGRAMS: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def _no_program_stays() -> Iterator[None]:
+    """What a failed test would leave behind."""
+    yield
+    while _PROGRAMS:
+        process = _PROGRAMS.pop()
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
 def script(tmp_path: Path, text: str, *arguments: str, name: str = "script.py") -> subprocess.Popen[str]:
     """Starts a program of this text."""
     file = tmp_path / name
     file.write_text(textwrap.dedent(text))
-    root = str(Path(__file__).parents[2])
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, *(arguments or (str(file),))],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": root},
+        env=_environment(),
         start_new_session=True,
     )
+    _PROGRAMS.append(process)
+    return process
+
+
+def _environment() -> dict[str, str]:
+    """In which a program finds these tests."""
+    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    found = {**os.environ, "PYTHONPATH": path.rstrip(os.pathsep)}
+    found.pop("PYTHONUNBUFFERED", None)
+    return found
 
 
 def said(process: subprocess.Popen[str]) -> str:
@@ -481,13 +504,12 @@ def test_a_main_module_run_as_part_of_a_package(tmp_path):
                 print(flow.run(runner=pool, x=1)["move"])
     """
     (package / "script.py").write_text(textwrap.dedent(program))
-    root = str(Path(__file__).parents[2])
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "pack.script"],
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": root},
+        env=_environment(),
         timeout=PATIENCE,
     )
     assert (done.stdout, done.stderr) == ("3\n", "")
@@ -538,15 +560,15 @@ def test_a_target_of_the_command_line(tmp_path):
             class Point:
                 x = 5
 
-            @flow.step(runner="processes")
+            @flow.step
             def make() -> Point:
                 return Point()
 
-            @flow.step(runner="processes")
-            def last(point: Point = use(make)) -> int:
-                return point.x
+            shown = flow.add(show, name="shown", runner="processes", value=use(make))
 
-            flow.add(show, name="shown", runner="processes", value=use(make))
+            @flow.step(runner="processes")
+            def last(point: Point = use(make), shown: str = use(shown)) -> int:
+                return point.x
             """
         )
     )
@@ -644,6 +666,15 @@ def test_workers_that_cannot_start_fail_what_waits_for_them(monkeypatch, rig):
     failure = rig.failure(steps.nothing)
     assert failure.kind == "lost_worker"
     assert failure.text == "no worker process can be started: the last one exited with status 9"
+    monkeypatch.undo()
+    assert rig.run(steps.add, x=1, y=1) == (c.OK, 2)
+
+
+def test_what_was_taken_back_is_not_failed_too(monkeypatch, rig):
+    monkeypatch.setattr("penstock.runners.processes.child._CODE", "import sys; sys.exit(9)")
+    nodes = [rig.submit(steps.nothing) for _ in range(3)]
+    rig.stop(nodes[1])
+    assert [rig.end(node)[3] for node in nodes] == [c.FAILED, c.RETURNED, c.FAILED]
     monkeypatch.undo()
     assert rig.run(steps.add, x=1, y=1) == (c.OK, 2)
 
@@ -966,6 +997,7 @@ def test_s24_variables_that_are_named_travel_and_do_not_leak(pool):
     for _ in range(3):
         assert rig.run(own.read_seen) == (c.OK, "here")
         assert rig.run(own.write_seen, text="there") == (c.OK, "there")
+        assert rig.run(own.swap_seen, text="there") == (c.OK, "here")
         assert plain.run(own.read_seen) == (c.OK, "nothing")
     rig.close()
     plain.close()
@@ -1166,8 +1198,8 @@ _HANGING = """
     runner.open(Mailbox(), time.monotonic)
     runner.submit((0, 1, call, {"inside": inside}, None, None, 0))
     if how != "pause":
-        with open(inside + ".on"):
-            pass
+        with open(inside + ".on") as file:
+            file.read()
     if how == "fork":
         child = os.fork()
         if child == 0:
@@ -1197,6 +1229,30 @@ def test_s14_workers_die_with_a_parent_that_is_killed(tmp_path, meet, call):
     process.kill()
     process.communicate()
     assert gone(*pids)
+
+
+def test_s14_all_workers_die_with_a_parent_that_is_killed(tmp_path, meet):
+    meetings = [meet() for _ in range(3)]
+    program = """
+        import signal, sys, time
+        from penstock.runners.processes import processes
+        from penstock.core.model import RunOptions
+        from penstock.core.mailbox import Mailbox
+        from tests.runners import process_steps as own
+
+        pool = processes(3)
+        runner = pool.for_run(RunOptions())
+        runner.open(Mailbox(), time.monotonic)
+        for node, inside in enumerate(sys.argv[1:]):
+            runner.submit((node, 1, own.hang_in_c, {"inside": inside}, None, None, 0))
+        signal.pause()
+    """
+    places = [one.inside for one in meetings]
+    process = script(tmp_path, program, str(tmp_path / "script.py"), *places)
+    workers = [one.wait() for one in meetings]
+    process.kill()
+    process.communicate()
+    assert gone(*workers)
 
 
 def test_s10_the_interpreter_does_not_wait_for_a_hanging_worker(tmp_path, meet):
@@ -1237,6 +1293,12 @@ def test_a_step_by_name_brings_a_pool_of_its_own():
     before = children()
     assert flow.run(x=1, y=2)["second"] == 4
     assert children() <= before
+
+
+def test_a_step_that_is_alone_is_made_elsewhere_too():
+    flow = Flow("alone")
+    flow.add(os.getpid, name="where")
+    assert flow.run(runner="processes")["where"] != os.getpid()
 
 
 def test_what_a_step_says_and_writes_there_is_heard_and_found_here(pool, tmp_path):

@@ -88,7 +88,8 @@ class Context:
     def idempotency_key(self) -> str:
         """The same for every attempt of this step in this run, and for nothing else: give it to services
         that do a thing once per key."""
-        return f"{self.run_id}/{self._path}"
+        items = f"[{','.join(map(repr, self._path.items))}]" if self._path.items else ""
+        return f"{self.run_id}/{self._path.node}{items}"
 
     @property
     def cancelled(self) -> bool:

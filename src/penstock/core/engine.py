@@ -11,10 +11,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextvars import copy_context
+from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
-from . import commands, events
+from . import commands, events, forks
 from .attempts import Attempts
 from .commands import (
     ABANDON,
@@ -79,6 +80,7 @@ class Engine:
         warnings: What observers raised, and the like.
         abandoned: What could not be stopped.
         busy: A condition runs in this very thread: an interrupt may be raised in it.
+        is_forked: This is a copy, in a forked process; the run goes on in the other one.
         longest_wait: Seconds after which a sleeping shell looks around, whatever it was told.
         skip: Asked before a shell sleeps, with the seconds until the next alarm, whether time has moved, so
             that it need not. Only a clock that does not go by itself has one; see `stand_ins`.
@@ -96,6 +98,7 @@ class Engine:
         targets: Sequence[str] | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
+        # No more than 30 attributes: beyond that CPython is slower at every one of them.
         self.plan = plan
         self.options = options
         self.run_id = run_id
@@ -108,12 +111,12 @@ class Engine:
         self.abandoned: list[Abandoned] = []
         self.longest_wait = LONGEST
         self.skip: Callable[[float | None], bool] | None = None
+        self.is_forked = False
         self.busy = False
         self._runners = [runners[name] for name in plan.runners]
         self._inputs = inputs
         self.link = RunLink(run_id, CURRENT.get())
         self._attempts = Attempts(self.machine.state, inputs, options, run_id, self.say, self.clock)
-        self._binder = self._attempts.binder
         self._elements = Elements(self.machine, self._go_on, self._end_stream)
         self._simple = plan.simple if options.values == "shared" else bytes(len(plan.nodes))
         self._observers: tuple[Observer, ...] = tuple(options.observers)
@@ -124,14 +127,6 @@ class Engine:
         self._thread = get_ident()
         self._ask_later: Callable[[Coroutine[Any, Any, None]], None] | None = None
         self._submit = [runner.submit for runner in self._runners]
-        self._maps = bool(plan.opens)
-        self._pours = plan.has_streams
-        self._rare = (
-            self._maps
-            or self._pours
-            or bool(plan.wide)
-            or any(node.context or node.kind == "gather" or node.timeout is not None for node in plan.nodes)
-        )  # only then is there anything to see to between replies and machine
         self._lone: Make | None = None
 
     @property
@@ -141,6 +136,7 @@ class Engine:
     def begin(self) -> None:
         """Opens the runners and records the run's start."""
         self._thread = get_ident()
+        forks.watch(self)
         if self.plan.wide:
             from .permits import Permits
             from .shared import registry_of
@@ -174,11 +170,12 @@ class Engine:
         variables.run(CURRENT.set, self.link)
         variables.run(runner.open, self.mailbox, self.clock)
 
-    def turn(self, batch: list[Reply] | None = None) -> None:
+    def turn(self, batch: list[Reply] | None = None, now: float | None = None) -> None:
         """One turn, or as many as follow from steps that are alone. In the engine's thread only.
 
         Args:
             batch: Replies that did not come through the mailbox.
+            now: The time, if the caller has only just asked the clock.
         """
         machine, replies, clock = self.machine, self.mailbox.replies, self.clock
         state, lone = machine.state, self._lone
@@ -186,8 +183,9 @@ class Engine:
             self.say(self._said.popleft())
         if batch is None:
             batch = []
-        now = clock()
-        rare = self._rare
+        if now is None:
+            now = clock()
+        rare = self.plan.attended
         if rare and self._permits is not None:
             self._permits.poll()
         while replies:
@@ -257,6 +255,8 @@ class Engine:
 
         Observers are only ever called in the engine's thread, so they need no locks.
         """
+        if self.is_forked:
+            raise RuntimeError(forks.refusal(self.run_id))
         if not self._observers:
             return
         if get_ident() != self._thread:
@@ -281,8 +281,21 @@ class Engine:
             "could go on: let it await asyncio.to_thread(...), or make it a plain function"
         )
 
+    def forked(self) -> None:
+        """In a forked process: whichever way a step, a condition or an observer comes back, it ends there."""
+        self.is_forked = True
+        end: Any = partial(forks.leave, self.run_id)
+        self.turn = self._record = self._carry_out = self._alone = end  # type: ignore[method-assign]
+        self._observers = ()
+        for runner in self._runners:
+            getattr(runner, "forked", bool)()
+        mailbox = self.mailbox
+        mailbox.replies.append((commands.HURRIED,))  # a step that is alone looks here before it goes on
+        mailbox.bell, mailbox.sleeping = end, True
+
     def close(self) -> None:
         """Closes the runners."""
+        forks.forget(self)
         for runner in self._runners:
             runner.close()
         if self._permits is not None:
@@ -316,7 +329,7 @@ class Engine:
         if attempts.idle:
             attempts.idle.hear(batch, now)
             batch += attempts.idle.overdue(now, self.machine.state.paused)
-        return self._elements.checked(batch) if self._maps else batch
+        return self._elements.checked(batch) if self.plan.opens else batch
 
     def _decide(self, todo: list[Command]) -> list[Command]:
         """Answers questions to user code inside the turn, so that they are recorded with what raised them."""
@@ -339,7 +352,7 @@ class Engine:
         condition = node.when if what == commands.WHEN else node.trigger
         assert isinstance(condition, Condition)
         try:
-            arguments = self._binder.question(i, condition, outcomes=what == commands.TRIGGER)
+            arguments = self._attempts.binder.question(i, condition, outcomes=what == commands.TRIGGER)
             self.busy = True
             answer = condition.call(**arguments)
             self.busy = False
@@ -411,7 +424,7 @@ class Engine:
         state, plan = self.machine.state, self.plan
         site, total, value, node_of = state.site, state.total, state.value, plan.node
         nodes, wires, simple, runner = plan.nodes, plan.wires, self._simple, plan.runner
-        hold, kinds, pours = state.hold, plan.kind, self._pours
+        hold, kinds, pours = state.hold, plan.kind, plan.has_streams
         submit, elements = self._submit, plan.elements
         param: str | None
         for command in todo:

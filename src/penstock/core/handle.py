@@ -8,6 +8,7 @@ from queue import SimpleQueue
 from threading import Event as Flag
 from typing import Any
 
+from . import forks
 from .engine import Engine
 from .result import RunResult
 
@@ -41,12 +42,13 @@ class Handle:
 
     def events(self) -> Iterator[Any]:
         """The run's events from its start, as they come; ends with the run. For one reader."""
-        while (event := self._events.get()) is not _END:
+        while (event := self._next_event()) is not _END:
             yield event
         self._events.put(_END)  # so that a second look ends too
 
     def cancel(self, reason: str = "") -> None:
         """Asks for the run to be cancelled; `result` then waits for its orderly end."""
+        self._refuse_after_fork()
         self._engine.cancel(reason)
 
     def result(self, timeout: float | None = None) -> RunResult:
@@ -57,6 +59,7 @@ class Handle:
 
         Raises:
             TimeoutError: It has not ended by then; it goes on.
+            RuntimeError: It goes on in another process, which has forked this one.
         """
         if not self._wait(timeout):
             raise TimeoutError(f"run {self.run_id} has not ended after {timeout:g} s; it goes on")
@@ -65,8 +68,17 @@ class Handle:
         assert self._result is not None
         return self._result
 
+    def _next_event(self) -> Any:
+        self._refuse_after_fork()
+        return self._events.get()
+
+    def _refuse_after_fork(self) -> None:
+        if self._engine.is_forked and not self._done.is_set():
+            raise RuntimeError(forks.refusal(self.run_id))
+
     def _wait(self, timeout: float | None) -> bool:
         """Waits in short pieces: a signal for this thread is only seen between two of them."""
+        self._refuse_after_fork()
         until = None if timeout is None else time.monotonic() + timeout
         while not self._done.is_set():
             piece = _PIECE if until is None else min(_PIECE, until - time.monotonic())

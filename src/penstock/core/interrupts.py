@@ -36,6 +36,8 @@ def interrupts(engine: Engine, busy: Callable[[], bool], blocked: Callable[[], b
 
     def handle(number: int, frame: Any) -> None:
         nonlocal seen
+        if engine.is_forked:  # a process that a step has forked gets the terminal's signals too
+            raise KeyboardInterrupt
         seen += 1
         if seen > 1:
             engine.hurry()

@@ -137,6 +137,7 @@ DERIVED = frozenset(
         "keyed",
         "late",
         "maps",
+        "slices",
         "opened",
     }
     | {"plan", "ready", "sweep"}

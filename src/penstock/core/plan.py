@@ -124,6 +124,7 @@ class Plan:
         partial: By node: it has other data needs too, which `needs_of` tells of.
         runners: Names of the runners; `runner` gives, by node, an index into it, `runner_of` by site.
         has_streams: Some node is a stream.
+        attended: Some node asks for what the engine has to see to between replies and machine.
         needs_loop: Some call, or condition, must be awaited.
         retries_timeout: Nodes whose policy does not exclude `TimeoutError`.
         roots: Nodes that need nothing.
@@ -137,7 +138,7 @@ class Plan:
     """
 
     __slots__ = (
-        "_needs", "casts", "down", "elements", "flags", "folds", "graph", "has_streams", "index",
+        "_needs", "attended", "casts", "down", "elements", "flags", "folds", "graph", "has_streams", "index",
         "inner", "judges", "keeps", "keys", "kind", "lenient", "level", "levels", "limits", "needs_loop",
         "node", "nodes", "opens", "outer", "outputs", "partial", "paths", "place", "quorate", "quorums",
         "reads",
@@ -361,6 +362,7 @@ class Plan:
         self.trigger: dict[int, int] = {}
         self.limits: dict[int, tuple[tuple[str, int], ...]] = {}
         self.wide: dict[int, tuple[LimitUse, ...]] = {}
+        self.attended = bool(self.opens)
         retries_timeout = set()
         codes: dict[str, int] = {}
         scope_of = self.graph.scope_of
@@ -370,11 +372,15 @@ class Plan:
             self.runner[number] = code
             if node.is_async or node.timeout is not None or node.stream:
                 self.kind[number] = _kind(node)
+                if node.stream or (node.timeout is not None and node.timeout.idle is not None):
+                    self.attended = True
             more = (
                 self.partial[number] or node.context or node.inputs or node.bound or node.resources
                 or node.kind == "gather"
             )  # fmt: skip
             self.simple[number] = 0 if more else 2 if self.lenient[number] else 1
+            if more and (node.context or node.kind == "gather"):
+                self.attended = True
             flags = 0
             if node.retry is not None and node.retry.max_attempts > 1:
                 self.retry[number] = node.retry
@@ -392,13 +398,7 @@ class Plan:
                     flags |= ALWAYS
             if node.limits:
                 flags |= LIMITED
-                self.limits[number] = tuple(
-                    sorted((limit.name, weight) for limit, weight in node.limits if limit.scope == "run")
-                )
-                wide = [use for use in node.limits if use.limit.scope != "run"]
-                if wide:
-                    self.simple[number] = 0
-                    self.wide[number] = tuple(sorted(wide, key=lambda use: use.limit.name))
+                self._sort_limits(number, node)
             if node.stream:
                 flags |= STREAM
             if node.kind == "gate":
@@ -412,6 +412,17 @@ class Plan:
         self.runner_of = self.runner
         if len(self.levels) > 1:
             self.runner_of = bytearray(self.runner[node] for node in self.node)
+
+    def _sort_limits(self, number: int, node: Node) -> None:
+        """Tells the limits of the run from those that are wider."""
+        self.limits[number] = tuple(
+            sorted((limit.name, weight) for limit, weight in node.limits if limit.scope == "run")
+        )
+        wide = [use for use in node.limits if use.limit.scope != "run"]
+        if wide:
+            self.simple[number] = 0
+            self.attended = True
+            self.wide[number] = tuple(sorted(wide, key=lambda use: use.limit.name))
 
     def make_paths(self) -> list[NodePath]:
         """The paths of the nodes themselves: made for the first event, kept for all."""
@@ -459,6 +470,8 @@ class _Same(dict[int, int]):
 
 def runner_for(node: Node, default: str | None, awaiting: Collection[str] = ("aio",)) -> str:
     """The runner of a node that names none: coroutines need one that awaits, others the run's default."""
+    if node.kind == "gather":  # what it has so far should not travel for every slice
+        return "inline" if default == "inline" else "threads"
     if node.is_async:
         return default if default is not None and default in awaiting else "aio"
     return "threads" if default is None or default == "aio" else default

@@ -9,6 +9,7 @@ from typing import Any
 from .commands import Reply
 from .engine import LONGEST, Engine
 from .errors import InternalError
+from .failures import AWAITABLES
 
 Pump = Callable[[], list[Reply]]
 """Makes what is to be made in the engine's own thread, for a slice of time, and gives the endings."""
@@ -24,8 +25,12 @@ def run_here(engine: Engine, pump: Pump) -> None:
         batch: list[Reply] = []
         state = engine.machine.state
         while state.finished is None:
-            engine.turn(batch)
-            batch = pump()
+            try:
+                engine.turn(batch)
+                batch = pump()
+            except Exception as error:
+                _own_up(engine, error)
+                raise
             if batch or mailbox.replies or state.finished is not None:
                 continue
             mailbox.sleeping = True
@@ -106,26 +111,31 @@ class _LoopShell:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._questions: set[asyncio.Task[None]] = set()
+        self._failed = False
         self.done: asyncio.Future[None] = self._loop.create_future()
+        AWAITABLES.update((asyncio.Future, asyncio.Task))  # a plain step that runs here can make them too
         # Threadsafe for this thread too: a signal handler runs in it while the loop sleeps.
         engine.mailbox.bell = self._ring
         engine.answer_async(self._ask)
 
     def turn(self, batch: list[Reply] | None = None) -> None:
         mailbox, state = self._mailbox, self._state
-        if state.finished is not None or self.done.done():
+        if state.finished is not None or self._failed:
             return
         try:
+            now = None
             if self._batch:
                 batch = self._batch + (batch or [])
-            self._engine.turn(batch)
+            elif batch and not mailbox.replies:
+                now = batch[-1][-1]  # from a runner that takes the turn itself: that step has just ended
+            self._engine.turn(batch, now)
             if self._pump is not None:
                 self._batch = [] if state.finished is not None else self._pump()
             if state.alarms or self._nudged or state.free_total >= state.slots_total:
                 self._set_timer()
         except BaseException as error:
-            if not self.done.done():
-                self.done.set_exception(error)
+            _own_up(self._engine, error)
+            self._fail(error)
             return
         if state.finished is not None:
             if not self.done.done():
@@ -142,9 +152,13 @@ class _LoopShell:
         try:
             return self._engine.skip is not None and self._engine.skip(self._engine.next_alarm())
         except BaseException as error:
-            if not self.done.done():
-                self.done.set_exception(error)
+            self._fail(error)
             return False
+
+    def _fail(self, error: BaseException) -> None:
+        self._failed = True
+        if not self.done.done():
+            self.done.set_exception(error)
 
     def close(self) -> None:
         self._engine.mailbox.sleeping = False
@@ -175,6 +189,15 @@ class _LoopShell:
         task = self._loop.create_task(question)
         self._questions.add(task)
         task.add_done_callback(self._questions.discard)
+
+
+def _own_up(engine: Engine, error: BaseException) -> None:
+    """Says of an error where it comes from: whatever user code raises in a turn ends there."""
+    begun = engine.machine.state.begun
+    error.add_note(
+        f"run {engine.run_id} (seed {begun and begun.seed}) broke off here: this is a bug in Penstock, "
+        "or in a runner or clock that it was given; please report it with this traceback"
+    )
 
 
 def _stuck(engine: Engine) -> str:

@@ -150,6 +150,11 @@ class AioRunner:
                 task.cancel()
         self._idle.clear()
 
+    def forked(self) -> None:
+        """In a forked process: nothing is begun any more, and whatever was suspended is gone."""
+        self._queue.clear()
+        self._suspended.clear()
+
     async def closed(self) -> None:
         """Waits until the workers have ended, but not long for a step that refuses to; what was abandoned is
         not waited for."""
@@ -275,10 +280,9 @@ class AioRunner:
                 except StopIteration as stop:
                     self.busy = False
                     value, ended = stop.value, clock()
-                    if type(value) in AWAITABLES:
-                        batch.append(_good_end(work, value, began, ended))
-                    else:
-                        batch.append((ENDED, node, token, OK, value, None, began, ended))
+                    plain = type(value) not in AWAITABLES
+                    good = (ENDED, node, token, OK, value, None, began, ended)
+                    batch.append(good if plain else _good_end(work, value, began, ended))
                 except BaseException as error:
                     error, ended = self._raised(error), clock()
                     self._mailbox.replies.append(_bad_end(work, error, began, ended))
@@ -286,10 +290,11 @@ class AioRunner:
                     if kind & TIMED:  # what ends at once needs no alarm
                         batch.append((BEGAN, node, token, began))
                     self._spread(batch)
-                    if not await self._finish(me, work, step, own, waits_for, began):
+                    finished = await self._finish(me, work, step, own, waits_for, began)
+                    if finished is None:
                         return
                     batch, self._working = [], True
-                    began = ended = clock()
+                    began = ended = finished
                     direct = not self._suspended
                 resumed = ended
                 if own != given:
@@ -340,10 +345,10 @@ class AioRunner:
         variables: Variables,
         waits_for: Any,
         began: float,
-    ) -> Generator[Any, Any, bool]:
+    ) -> Generator[Any, Any, float | None]:
         """Awaits the rest of a step that has suspended on `waits_for`, inside its own context.
 
-        Says whether the worker may go on: not if the attempt was abandoned meanwhile.
+        Gives the time at which it ended; None if the worker may not go on, for the attempt was abandoned.
         """
         key = work[:2]
         self._suspended[key] = (task, began, work, step)
@@ -382,7 +387,8 @@ class AioRunner:
             if key not in self._suspended and isinstance(error, GeneratorExit):
                 raise
             reply = _bad_end(work, error, began, self._clock())
-        if reply[7] - began >= blocked:
+        ended: float = reply[7]
+        if ended - began >= blocked:
             self._watch(work, monotonic() - resumed)
         while task.cancelling():
             task.uncancel()
@@ -390,9 +396,9 @@ class AioRunner:
             self._forget(key)
         if self._suspended.pop(key, None) is None:
             self._mailbox.post((GONE, *key))
-            return False
+            return None
         self._mailbox.replies.append(reply)
-        return True
+        return ended
 
     def _watch(self, work: Work, seconds: float) -> None:
         """Tells of a step that has kept the loop for so many seconds, if they are too many."""

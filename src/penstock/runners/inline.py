@@ -105,6 +105,11 @@ class InlineRunner:
         self._streams.clear()
         self._going.clear()
 
+    def forked(self) -> None:
+        """In a forked process: nothing is begun any more."""
+        self._queue.clear()
+        self._going.clear()
+
     def pump(self) -> list[Reply]:
         """Makes attempts for about a millisecond and gives their endings, in order.
 

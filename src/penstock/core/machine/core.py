@@ -14,7 +14,7 @@ from . import facts
 from .alarms import DEADLINE, stale
 from .apply import apply
 from .decide import backlog, emit, listen, most_ahead, open_streams, pace_streams, ring, settle, watch_blocked
-from .dispatch import dispatch, fill, fill_one, give_grace
+from .dispatch import dispatch, fill, fill_one, give_grace, start_slices
 from .facts import Fact, from_event, to_event
 from .recover import recover
 from .state import STOPPING, State
@@ -79,6 +79,8 @@ class Machine:
         if s.open:
             if s.free_total > 0:
                 first = len(out)
+                if s.slices:
+                    start_slices(s, now, log, out)
                 if self._single:
                     queue = s.ready[0]
                     if queue.front or len(queue.heap) > 1:

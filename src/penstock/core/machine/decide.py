@@ -77,13 +77,14 @@ def listen(s: State, replies: Sequence[Reply], now: float, log: Log, out: list[C
             if upto > at:
                 at = upto
                 continue
-        if reply[0] == YIELDED:
-            at = _pour(s, replies, at, now, log)
-            continue
-        at += 1
         if reply[0] != ENDED:
+            if reply[0] == YIELDED:
+                at = _pour(s, replies, at, now, log)
+                continue
+            at += 1
             _HEAR[reply[0]](s, reply, now, log, out)
             continue
+        at += 1
         i = reply[1]
         if token[i] != reply[2] or status[i] != RUNNING:
             continue  # late: another attempt, or the end of the run, has overtaken it

@@ -71,6 +71,18 @@ def fill(s: State, runner: int, room: int, now: float, log: list[Fact], out: lis
         start_plain(s, plain, runner, now, log, out)
 
 
+def start_slices(s: State, now: float, log: list[Fact], out: list[Command]) -> None:
+    """Folds go first: what they have taken of their map can be let go, before more of it is made."""
+    waiting, s.slices = s.slices, []
+    for j in waiting:
+        if s.status[j] != READY or not s.waits[j]:
+            continue
+        if s.free_total <= 0 or s.free[s.plan.runner_of[s.site[j]]] <= 0:
+            s.slices.append(j)
+        elif not s.plan.flags[s.site[j]] & LIMITED or _fits(s, j, now, out):
+            _start(s, j, now, log, out)
+
+
 def fill_one(s: State, heap: list[int], now: float, log: list[Fact], out: list[Command]) -> None:
     """As `fill`, for the one runner and the one node that a chain has at a time."""
     i = heap[0]

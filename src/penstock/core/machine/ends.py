@@ -154,7 +154,7 @@ def fold_on(s: State, j: int) -> None:
     at = s.folded.setdefault(j, 0)
     if at < len(fan.rows) and takes(s, j, fan.rows[at] + place):
         s.status[j] = READY
-        enqueue(s, j)
+        s.slices.append(j)
 
 
 def lessen(s: State, j: int, clean: bool) -> None:

@@ -121,7 +121,7 @@ class State:
         streams: Elements of what is mapped over; of a stream, those so far.
 
     Derived, rebuilt by a replay and not part of equality: the queues, `arrived`, `maps`, `alarms`, `asked`,
-    `late`, `acquiring`, `granted`, `keyed`, `counts`, `sweep`.
+    `late`, `acquiring`, `granted`, `keyed`, `counts`, `slices`, `sweep`.
     """
 
     __slots__ = (
@@ -130,8 +130,8 @@ class State:
         "failures", "fans", "finished", "first", "folded", "free", "free_total", "gauges", "grace",
         "grace_ends", "granted", "hold", "keyed", "late", "left_out", "lingering", "lost", "maps",
         "max_abandoned", "names", "on_failure", "open", "opened", "paused", "plan", "ready", "retried",
-        "retry_budget", "returned", "shared", "site", "skips", "slots", "slots_total", "sources", "status",
-        "stopping", "streams", "sweep", "token", "took", "total", "uses", "value", "waits",
+        "retry_budget", "returned", "shared", "site", "skips", "slices", "slots", "slots_total", "sources",
+        "status", "stopping", "streams", "sweep", "token", "took", "total", "uses", "value", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -203,6 +203,7 @@ class State:
 
     def _make_derived(self) -> None:
         self.ready = [Queue() for _ in self.plan.runners]
+        self.slices: list[int] = []  # folds that may go on
         self.arrived: list[int] = []  # nodes whose needs have ended and that need more than a slot
         self.maps: list[tuple[int, int]] = []  # (scope, row around) whose source has ended
         self.alarms: list[tuple[float, int, int, int]] = []  # heap of (when, what, number, token)

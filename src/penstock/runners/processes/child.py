@@ -140,8 +140,9 @@ class Child:
         blocked: There is more to write than the pipe takes.
     """
 
-    def __init__(self, life: int) -> None:
+    def __init__(self) -> None:
         ours, theirs = socket.socketpair()
+        life, self._life = os.pipe()  # closed by our end, however that comes
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
         page = board.make()
@@ -158,10 +159,12 @@ class Child:
             self.words = board.view(page)
         except BaseException:
             ours.close()
+            os.close(self._life)
             raise
         finally:
             theirs.close()
             os.close(page)
+            os.close(life)
         ours.setblocking(False)
         self._socket = ours
         self.pid = self._process.pid
@@ -282,6 +285,7 @@ class Child:
     def let_go(self) -> None:
         """Closes what leads to it, in a process that is not its pool's any more too."""
         self._socket.close()
+        os.close(self._life)
         if self.exit is not None:
             os.close(self.exit)
             self.exit = None

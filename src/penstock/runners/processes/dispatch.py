@@ -29,6 +29,7 @@ _QUICK = 0.01  # seconds; after a longer attempt nothing is sent ahead: another 
 _LEAVE = 3.0  # seconds that a worker gets to leave
 _CHECK = 0.2  # seconds between two looks for dead workers, where the system does not tell
 _CLOSE = 5.0  # seconds that a stream gets to close which was stopped while it waited
+_CLOSED = "the pool of processes was closed"
 _STARTS = 3  # workers in a row that die before they say hello, until it is given up
 
 _LIVING: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
@@ -52,7 +53,7 @@ class Dispatcher:
         self._children: list[Child] = []
         self._idle: list[Child] = []
         self._wanted = 0  # workers to be started by the thread
-        self._streaming: set[Child] = set()  # they do not count, for they mostly wait
+        self._sleeping: set[Child] = set()  # at a stream that waits; they do not count
         self.warnings: list[str] = []
         self._stillborn = 0
         self._thread: threading.Thread | None = None
@@ -81,7 +82,6 @@ class Dispatcher:
             raise RuntimeError("this pool of processes was closed")
         with self._lock:
             if self._thread is None:
-                self._life = os.pipe()
                 self._bell = os.pipe()
                 os.set_blocking(self._bell[1], False)
                 self._selector = selectors.DefaultSelector()
@@ -97,7 +97,7 @@ class Dispatcher:
             if self._idle:
                 self._send(self._idle.pop(), [job])
             elif self._closing:
-                self._lose(job, "the pool of processes was closed", "")
+                self._lose(job, _CLOSED)
             else:
                 self._queue.append(job)
                 self._grow()
@@ -121,7 +121,7 @@ class Dispatcher:
                     self._feed(child)
                 return
             child.words[board.STOPPED] = job.number
-            waits = child.wake(job)
+            waits = self._wake(child, job)
             if kill and not (waits and wait):
                 self._doom(child, job)
             elif kill:
@@ -134,7 +134,7 @@ class Dispatcher:
             child = job.child
             if child is not None and not job.over:
                 child.words[board.upto(job.number)] = job.upto
-                child.wake(job)
+                self._wake(child, job)
 
     def close(self) -> None:
         """Ends the workers and waits for them: those that are at a step at once, others may say farewell."""
@@ -147,13 +147,13 @@ class Dispatcher:
                 self._closing = True
                 self._leave_by = time.monotonic() + _LEAVE
                 for job in self._queue:
-                    self._lose(job, "the pool of processes was closed", "")
+                    self._lose(job, _CLOSED)
                 self._queue.clear()
                 self._idle.clear()
                 for child in self._children:
                     child.ending = True
                     for job in child.jobs.values():
-                        self._lose(job, "the pool of processes was closed", "")
+                        self._lose(job, _CLOSED)
                     if child.jobs or not child.ready:
                         child.signal(signal.SIGKILL)
                     else:
@@ -184,7 +184,7 @@ class Dispatcher:
             child.forget()
         self._children, self._idle = [], []
         self._selector.close()
-        for fd in (*self._life, *self._bell):
+        for fd in self._bell:
             os.close(fd)
 
     def _ring(self) -> None:
@@ -195,7 +195,7 @@ class Dispatcher:
 
     def _grow(self) -> None:
         """Asks for another worker, if there is work that none is free for or about to be."""
-        if len(self._children) + self._wanted < self._size + len(self._streaming):
+        if len(self._children) + self._wanted < self._size + len(self._sleeping):
             coming = self._wanted + sum(not child.ready for child in self._children)
             if len(self._queue) > coming:
                 self._wanted += 1
@@ -216,6 +216,13 @@ class Dispatcher:
         else:
             child.signal(signal.SIGKILL)
         self._hand_out()
+
+    def _wake(self, child: Child, job: Job) -> bool:
+        """Has a stream look whether it may go on; whether it slept."""
+        slept = child.wake(job)
+        if slept:
+            self._sleeping.discard(child)
+        return slept
 
     def _kill_later(self, child: Child, job: Job, seconds: float) -> None:
         child.killed_at = time.monotonic() + seconds
@@ -238,15 +245,15 @@ class Dispatcher:
             return
         have = len(child.jobs)
         if not have:
-            self._streaming.discard(child)
-        if have and (not child.quick or have > self._room // 2 or child.blocked or child in self._streaming):
+            self._sleeping.discard(child)
+        if have and (not child.quick or have > self._room // 2 or child.blocked):
             return
         jobs = self._next(child, have) or ([] if have else self._steal(child))
         if jobs:
             self._send(child, jobs)
         elif have or child in self._idle:
             return
-        elif len(self._children) > self._size + len(self._streaming):  # one of those that streams had
+        elif len(self._children) > self._size + len(self._sleeping):  # one of those that streams had
             child.ending = True
             child.write(frames.frame(frames.LEAVE))
         else:
@@ -272,9 +279,6 @@ class Dispatcher:
         child.send(jobs)
         if child.blocked:
             self._ring()  # the thread sends the rest
-        if jobs[0].is_stream:
-            self._streaming.add(child)
-            self._grow()  # for those that it would keep waiting
 
     def _steal(self, thief: Child) -> list[Job]:
         """What was sent ahead to a worker that is busy."""
@@ -289,8 +293,10 @@ class Dispatcher:
         job.over = True
         job.owner.reply(job, result, payload, None, None)
 
-    def _lose(self, job: Job, text: str, kind: str) -> None:
-        failure = failure_of(WorkerDied(text), job.retry_on if kind else None)
+    def _lose(self, job: Job, text: str, *, died: bool = False) -> None:
+        if job.over:  # taken back, and only still in the queue
+            return
+        failure = failure_of(WorkerDied(text), job.retry_on if died else None)
         self._end(job, FAILED, failure.but(kind="lost_worker", trace=""))
 
     # In the thread
@@ -352,7 +358,7 @@ class Dispatcher:
 
     def _start(self) -> None:
         try:
-            child = Child(self._life[0])
+            child = Child()
         except OSError as error:
             with self._lock:
                 self._wanted -= 1
@@ -418,6 +424,11 @@ class Dispatcher:
                 self._feed(child)
             if not over:
                 job.owner.reply(job, result, payload, frame.began, frame.ended)
+        elif op == frames.SLEEPS:
+            with self._lock:
+                if child.words[board.WAITING] == frame.number:
+                    self._sleeping.add(child)
+                    self._grow()  # for those that it would keep waiting
         elif op == frames.BEGUN:
             job.owner.began(job, frame.began)
         elif op == frames.BACK:
@@ -452,7 +463,7 @@ class Dispatcher:
                     return
                 self._end(job, FAILED, failure_of(error).but(text=text, trace=""))
                 child.words[board.STOPPED] = job.number
-                child.wake(job)
+                self._wake(child, job)
             return
         job.owner.gave(job, element)
 
@@ -478,7 +489,7 @@ class Dispatcher:
         with self._lock:
             child.close()
             self._children.remove(child)
-            self._streaming.discard(child)
+            self._sleeping.discard(child)
             if child in self._idle:
                 self._idle.remove(child)
             text = f"the worker process {child.how_it_ended}"
@@ -488,7 +499,7 @@ class Dispatcher:
                 if job.doomed:
                     self._end(job, CANCELLED)
                 elif child.begun(job):
-                    self._lose(job, text, "died")
+                    self._lose(job, text, died=True)
                 else:
                     job.child = None
                     self._queue.appendleft(job)
@@ -505,7 +516,7 @@ class Dispatcher:
         if self._children and any(child.ready for child in self._children):
             return
         for job in self._queue:
-            self._lose(job, text, "died")
+            self._lose(job, text, died=True)
         self._queue.clear()
 
     def _finish(self) -> None:
@@ -515,18 +526,15 @@ class Dispatcher:
             for child in self._children:
                 child.close()
                 for job in child.jobs.values():
-                    if not job.over:
-                        self._lose(job, "the pool of processes was closed", "")
+                    self._lose(job, _CLOSED)
             self._children.clear()
             self._idle.clear()
             for job in self._queue:
-                if not job.over:
-                    self._lose(job, "the pool of processes was closed", "")
+                self._lose(job, _CLOSED)
             self._queue.clear()
             self._selector.close()
-            fds = (*self._life, *self._bell)
-            self._bell = self._life = (-1, -1)
-            for fd in fds:
+            bell, self._bell = self._bell, (-1, -1)
+            for fd in bell:
                 os.close(fd)
 
 

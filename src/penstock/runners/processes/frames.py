@@ -26,7 +26,8 @@ GAVE: Final = 7  # an element of a stream
 DONE: Final = 8  # an attempt has ended; `flag` says how
 BACK: Final = 9  # it was taken back and not begun
 SAID: Final = 10  # a method of the step's context, with its arguments
-WARNING: Final = 11  # what went wrong at the end
+SLEEPS: Final = 11  # a stream waits until it may go on
+WARNING: Final = 12  # what went wrong at the end
 
 # Flags of a CALL, besides those of `commands`.
 CONTEXT: Final = 128  # the step's context travels too

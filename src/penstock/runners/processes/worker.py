@@ -215,6 +215,7 @@ class Worker:
     def _may_go_on(self, number: int, position: int) -> bool:
         """Waits until a stream may give the element at this position; False if it was asked to end."""
         words, upto = self._words, board.upto(number)
+        told = False
         while True:
             if words[board.STOPPED] == number:
                 return False
@@ -223,6 +224,9 @@ class Worker:
             words[board.WAITING] = number
             board.fence()
             if position >= words[upto] and words[board.STOPPED] != number:
+                if not told:
+                    told = True
+                    self._send(frames.frame(frames.SLEEPS, number=number))
                 self._receive()
             words[board.WAITING] = 0
 
@@ -300,7 +304,8 @@ def _is_plain(value: Any) -> bool:
 def _end_with_the_pool(life: int) -> None:
     """Dies with the process that holds the other end of this pipe, and what the steps have started too.
 
-    On Linux by the system's hand, which reaches a process that hangs in C code.
+    On Linux by the system's hand, which reaches a process that hangs in C code. Whom it reaches is noted on
+    the pipe itself, so each worker has one of its own.
     """
     try:
         import fcntl

@@ -1,0 +1,3 @@
+from tests.engine.conftest import flags
+
+__all__ = ["flags"]
