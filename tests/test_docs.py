@@ -2,8 +2,8 @@
 
 How a page is read, for those who write one. Its blocks run in their order, in an empty folder:
 
-* ``python`` is run; all blocks of a page share their names. A ``text`` block after one that prints, or that has
-  the word ``print(``, is what it prints, exactly.
+* ``python`` is run; all blocks of a page share their names. A ``text`` block after one that prints, or that
+  says ``print(``, is what it prints, exactly.
 * A block of any language whose first line is ``# file: NAME`` is written to that file instead.
 * ``console``: lines that start with ``$ penstock`` or ``$ python`` (of a file of the page, or of pytest) are
   run, and what follows is compared with what they write, where ``…`` stands for anything in a line, or alone
@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 import pytest
 
@@ -281,6 +281,13 @@ def test_what_is_shown_and_is_not_so_is_noticed(player: Player, old: str, new: s
         player.play(GOOD.replace(old, new))
 
 
+def test_what_a_function_of_the_page_prints_is_compared_too(player: Player) -> None:
+    page = "```python\ndef show(): print(1)\n```\n```python\nshow()\n```\n```text\n1\n```\n"
+    player.play(page)
+    with pytest.raises(Wrong, match="the page shows\n2"):
+        player.play(page.replace("text\n1", "text\n2"))
+
+
 def test_a_block_that_raises_is_noticed_with_its_line(player: Player) -> None:
     with pytest.raises(ZeroDivisionError) as caught:
         player.play("\n\n```python\nx = 1\ny = x / 0\n```\n")
@@ -401,6 +408,11 @@ def missing_triggers(page: str) -> list[str]:
     return [name for name in TRIGGERS if not row(page, name)]
 
 
+def missing_kinds(page: str) -> list[str]:
+    kinds = get_args(get_type_hints(penstock.Failure)["kind"])
+    return [kind for kind in kinds if not row(page, kind)]
+
+
 def missing_errors(page: str) -> list[str]:
     return [class_.__name__ for class_ in ERROR_CLASSES if not section(page, class_.__name__).strip()]
 
@@ -432,6 +444,7 @@ CHECKS = [
     (missing_statuses, REFERENCE),
     (missing_exit_codes, REFERENCE),
     (missing_triggers, "docs/guides/failures.md"),
+    (missing_kinds, "docs/guides/failures.md"),
     (missing_errors, ERRORS),
     (missing_commands, CLI),
     (missing_exit_codes, CLI),
@@ -458,6 +471,7 @@ def test_every_public_word_is_documented(check: Any, page: str) -> None:
         (missing_statuses, REFERENCE, "| `UPSTREAM`", "SkipCause.UPSTREAM"),
         (missing_exit_codes, REFERENCE, "| 143", 143),
         (missing_triggers, "docs/guides/failures.md", "| `none_failed`", "none_failed"),
+        (missing_kinds, "docs/guides/failures.md", "| `lost_worker`", "lost_worker"),
         (missing_errors, ERRORS, "# `CycleError`", "CycleError"),
         (missing_commands, CLI, "# `penstock list`", "penstock list"),
         (missing_commands, CLI, "--input-file", "penstock run --input-file"),
