@@ -8,7 +8,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from bench import cost_rows, memory, page, process, run_rows, sleeping, traces
+from bench import (
+    cost_rows,
+    kill_rows,
+    memory,
+    million,
+    page,
+    pool_rows,
+    process,
+    run_rows,
+    sleeping,
+    stream_rows,
+    traces,
+)
 from bench.measure import FULL, QUICK, Line, Scale
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
@@ -20,12 +32,16 @@ ROWS: dict[str, Callable[[Scale], Iterator[Line]]] = {
     "inline": run_rows.inline,
     "inline-options": run_rows.inline_options,
     "threads": run_rows.threads,
+    "pools": pool_rows.pools,
     "maps": run_rows.maps,
+    "streams": stream_rows.streams,
+    "million": million.million,
     "values": run_rows.values,
     "define": cost_rows.define,
     "growth": cost_rows.growth,
     "memory": memory.memory,
     "process": process.process,
+    "kill": kill_rows.kill,
     "sleeping": sleeping.sleeping,
     "traces": traces.makespans,
 }

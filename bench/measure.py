@@ -19,7 +19,9 @@ class Scale(NamedTuple):
         name: For people.
         small, large: Steps of a graph.
         items: Items of a map.
-        pairs, large_pairs, processes, rounds: How often: graphs, large graphs, processes, sleeping graphs.
+        pairs, large_pairs, processes, rounds: How often: graphs, large graphs, processes, what takes seconds.
+        kills: How many steps are killed.
+        million: Items of the largest map.
     """
 
     name: str
@@ -30,10 +32,12 @@ class Scale(NamedTuple):
     large_pairs: int
     processes: int
     rounds: int
+    kills: int
+    million: int
 
 
-FULL = Scale("full", 1_000, 100_000, 10_000, 15, 3, 11, 3)
-QUICK = Scale("quick", 1_000, 5_000, 2_500, 3, 1, 3, 1)
+FULL = Scale("full", 1_000, 100_000, 10_000, 15, 3, 11, 3, 20, 1_000_000)
+QUICK = Scale("quick", 1_000, 5_000, 2_500, 3, 1, 3, 1, 3, 50_000)
 
 
 BETTER = 0.9999

@@ -82,8 +82,8 @@ def _probe(what: str, name: str, steps: int) -> dict[str, float]:
     run = _probe_floor if what.startswith("floor") else _probe_run
     if what.endswith("rss"):
         gc.collect()
-        before = _resident()
-        _, resident = run(shape, lambda: float(_resident()))
+        before = resident_peak()
+        _, resident = run(shape, lambda: float(resident_peak()))
         return {"rss": (resident - before) / steps / 1000}
     tracemalloc.start()
     marks, peak = run(shape, lambda: float(tracemalloc.get_traced_memory()[0]))
@@ -174,7 +174,7 @@ def _peak(size: Callable[[], float]) -> float:
     return float(tracemalloc.get_traced_memory()[1]) if tracemalloc.is_tracing() else size()
 
 
-def _resident() -> int:
+def resident_peak() -> int:
     """Bytes of this process in memory, at their most so far.
 
     Not `ru_maxrss` where it can be helped: under Linux it begins with the size of the parent.

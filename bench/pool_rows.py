@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -10,15 +9,14 @@ from multiprocessing import get_context
 from queue import SimpleQueue
 from typing import Any
 
-from bench.measure import Line, Scale, compare, number, spread
-from penstock import Flow, RunOptions, Timeout, each, param, use
+from bench.measure import Line, Scale, compare
+from penstock import Flow, RunOptions, each, param, use
 from penstock.core.commands import ENDED, OK
 from penstock.core.mailbox import Mailbox
 from penstock.runners.processes import ProcessPool, processes
 
 WORKERS = 2
 PAYLOAD = 100_000
-LIMIT = 0.1
 SECTION = "Worker processes"
 START_METHODS = ("spawn", "forkserver")
 
@@ -29,11 +27,6 @@ def increased(x: int) -> int:
 
 def handed_back(x: bytes) -> bytes:
     return x
-
-
-def hung() -> None:
-    """In C code that never lets go."""
-    ctypes.PyDLL(None).pause()
 
 
 def pools(scale: Scale) -> Iterator[Line]:
@@ -55,32 +48,6 @@ def pools(scale: Scale) -> Iterator[Line]:
             turns = max(1, many // 10)
             floor, own = _floor_chain(executor, turns), _chain(pool, turns)
             yield _row(f"chain of {turns:,}, {beside}", floor, own, turns, pairs)
-    yield kills(scale)
-
-
-def kills(scale: Scale) -> Line:
-    """How long a step that hangs in C code outlives its limit."""
-    flow = Flow("late")
-    flow.add(hung, name="hung", timeout=Timeout(attempt=LIMIT))
-    late = []
-    with processes(1) as pool:
-        for _ in range(scale.processes):
-            failure = _ended(flow, pool)
-            late.append((failure[1] - failure[0] - LIMIT) * 1e3)
-    found = spread(late)
-    return Line(SECTION, f"a step hangs in C code: from its limit of {LIMIT:g} s to its death", "–",
-                f"{number(found.median)} ms", found, unit="ms")  # fmt: skip
-
-
-def _ended(flow: Flow, pool: ProcessPool) -> tuple[float, float]:
-    times: list[tuple[float, float]] = []
-
-    def note(event: Any) -> None:
-        if type(event).__name__ == "NodeFailed":
-            times.append((event.began, event.ended))
-
-    flow.run(runner=pool, options=RunOptions(observers=(note,)))
-    return times[0]
 
 
 def _row(work: str, floor: Callable[[], Any], own: Callable[[], Any], steps: int, pairs: int) -> Line:

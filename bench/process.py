@@ -18,7 +18,7 @@ HELLO = Path(__file__).resolve().parent / "hello"
 def process(scale: Scale) -> Iterator[Line]:
     """Imports against a bare interpreter, and scripts against the floor's scripts."""
     for code in ("import penstock", "from penstock import Flow"):
-        found = _alternate(["-c", "pass"], ["-c", code], scale.processes)
+        found = alternate_commands(["-c", "pass"], ["-c", code], scale.processes)
         added = spread([(b[1] - a[1]) * 1e3 for a, b in zip(found.first, found.second, strict=True)])
         yield Line(
             "Processes",
@@ -32,7 +32,7 @@ def process(scale: Scale) -> Iterator[Line]:
         )
     for how, must, aim in (("coroutine", 1.5, 1.1), ("threads", 1.5, 1.1), ("inline", None, None)):
         floor, own = HELLO / f"floor_{how}.py", HELLO / f"penstock_{how}.py"
-        found = _alternate([str(floor)], [str(own)], scale.processes)
+        found = alternate_commands([str(floor)], [str(own)], scale.processes)
         yield Line(
             "Processes",
             f"a script of 3 steps, {how}",
@@ -44,7 +44,7 @@ def process(scale: Scale) -> Iterator[Line]:
         )
 
 
-def _alternate(first: list[str], second: list[str], pairs: int) -> Pairs:
+def alternate_commands(first: list[str], second: list[str], pairs: int) -> Pairs:
     """Runs two commands in turn, both compiled."""
     if _output(first) != _output(second):
         raise AssertionError(f"{first[-1]} and {second[-1]} do not print the same")

@@ -10,7 +10,7 @@ from bench import cost_rows, floors, memory, page, process, run_rows, shapes, sl
 from bench.measure import Line, Scale, Spread, same_values, spread
 from penstock import RunOptions
 
-TINY = Scale("tiny", 20, 60, 25, 2, 1, 1, 1)
+TINY = Scale("tiny", 20, 60, 25, 2, 1, 1, 1, 1, 2_000)
 SIZES = (2, 3, 20, 137)
 MAKERS = [*shapes.SHAPES, lambda steps: shapes.layered(steps, 5)]
 

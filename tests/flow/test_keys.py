@@ -224,3 +224,23 @@ def test_failures_and_skips_are_called_by_keys(flow):
     assert result[all_of] == [72, 72]
     assert result.tolerated == ("young[Bob]",)
     assert repr(result.nodes["twice"].items[1]) == "<twice[Bob]: skipped (young[Bob] failed)>"
+
+
+def test_two_items_never_share_an_idempotency_key():
+    """A key may hold the very signs that a path is written with."""
+    flow = Flow("flow")
+
+    @flow.step
+    def outer() -> list[str]:
+        return ["a", "a,b"]
+
+    @flow.step
+    def inner(name: str = each(outer, key=str)) -> list[str]:
+        return ["b,c"] if name == "a" else ["c"]
+
+    @flow.step(keep=True)
+    def told(ctx: Context, name: str = each(inner, key=str)) -> str:
+        return ctx.idempotency_key
+
+    keys = flow.run().items(told)
+    assert len(set(keys)) == 2

@@ -66,7 +66,8 @@ def _dressed(rng: Random, step: Step, spec: GraphSpec, chosen: Set[str]) -> Step
     needs = tuple(_dressed_need(rng, need, chosen) for need in step.needs)
     step = replace(step, needs=needs)
     plain = [need.how == "gather" and need.levels == 1 and need.policy in ("raise", "drop") for need in needs]
-    if "fold" in chosen and plain == [True] and rng.random() < 0.6:
+    mapped = step.id in spec.lists()  # the value of a fold is no list
+    if "fold" in chosen and plain == [True] and not mapped and rng.random() < 0.6:
         return replace(step, fold=True, when=False)
     if "stream" in chosen and rng.random() < (0.7 if step.id in spec.lists() else 0.1):
         step = replace(step, stream=True)

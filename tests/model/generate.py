@@ -42,13 +42,13 @@ def random_spec(rng: Random, features: Set[str] = FEATURES) -> GraphSpec:
         raise ValueError(f"no such features: {sorted(unknown)}; there are {sorted(FEATURES)}")
     while True:
         dice = rng.random()
-        if dice < 0.28:
+        if dice < 0.25:
             spec = _finale(rng)
-        elif dice < 0.3:
+        elif dice < 0.262:
             spec = _clean_up(rng)
-        elif dice < 0.315:
+        elif dice < 0.277:
             spec = _plain_chain(rng)
-        elif dice < 0.43 or not features:
+        elif dice < 0.355 or not features:
             spec = _any_graph(rng)
             if rng.random() < 0.6:
                 spec = dress(rng, spec, features)
@@ -100,7 +100,7 @@ def _finale(rng: Random) -> GraphSpec:
         needs = (Need(first[0].id, "after"), *needs)
     triggers: tuple[Trigger, ...] = ("always",)
     if rng.random() < 0.8:
-        triggers = ("all_failed",) * 4 + ("none_failed", "any_succeeded", "all_done", "callable") * 2
+        triggers = ("all_failed",) * 5 + ("none_failed", "any_succeeded", "all_done", "callable") * 2
     last = [
         Step(
             id=f"end{index}",
@@ -176,8 +176,8 @@ def _cancel_after(rng: Random, steps: int) -> int | None:
 
 def _limits(rng: Random) -> tuple[LimitSpec, ...]:
     found = []
-    for name in rng.sample(("api", "disk", "gpu"), rng.choice((0, 0, 1, 2))):
-        shape = rng.choice(("capacity", "rate", "both"))
+    for name in rng.sample(("api", "disk", "gpu"), rng.choice((0, 1, 1, 2))):
+        shape = rng.choice(("capacity", "rate", "rate", "both", "both"))
         capacity = None if shape == "rate" else rng.randint(1, 3)
         rate = None if shape == "capacity" else (rng.randint(1, 4), rng.choice((0.5, 1.0, 2.0)))
         found.append(LimitSpec(name, capacity, rate))

@@ -338,12 +338,15 @@ class _Judge:
             )
         attempt = life.charged + 1
         kind, duration = self.script.outcome(*self.one, attempt)
-        over = min(life.started + given.patience(self.step, self.script, self.path, attempt), self._last())
+        own = life.started + given.patience(self.step, self.script, self.path, attempt)
+        over = min(own, self._last())
         if kind != "hang" and life.started + duration <= self.now <= over and life.status == "running":
             legal += [("succeeded", "")] if kind == "ok" else self._failures("error", final=kind == "fatal")
             if self.step.fold and kind == "ok" and not self.world.needs_ended(self.step, self.path):
                 legal.remove(("succeeded", ""))
         forced = self._failures("timeout", final=self.now >= self._last()) if self.now >= over else []
+        if own == self._last() <= self.now:  # either may be what ended it
+            forced += self._failures("timeout", final=False)
         told = life.begun < self.halted and self.step.trigger != "always"
         if self.now >= self.halted_at + self.spec.grace and (self.step.clings or not told):
             forced.append(("failed", "timeout") if self.expired and told else ("cancelled", ""))

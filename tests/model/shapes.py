@@ -46,14 +46,22 @@ def showcase(rng: Random, features: Set[str]) -> GraphSpec:
         "wide": _clinging_shape,
     }
     weights = {
-        "stream": 12, "fold": 18, "quorum": 21, "abandon": 13, "unroll": 5, "budget": 2, "deadline": 15,
-        "idle": 8, "total": 9, "keys": 2, "wide": 5,
+        "stream": 15, "fold": 23, "quorum": 24, "abandon": 20, "unroll": 7, "budget": 2, "deadline": 18,
+        "idle": 11, "total": 9, "keys": 2, "wide": 7,
     }  # fmt: skip
-    if "fold" in features and rng.random() < 0.06:
+    if "fold" in features and rng.random() < 0.11:
         return _stopped_fold(rng)
+    if "deadline" in features and rng.random() < 0.04:
+        return _stopped_retries(rng)
     names = sorted(features)
     about = rng.choices(names, [weights[name] for name in names], k=4)
-    likely = {"quorum": 0.4, "fold": 0.4, "deadline": 0.12, "stream": 0.45 if "fold" in about else 0.2}
+    likely = {
+        "quorum": 0.4,
+        "fold": 0.4,
+        "deadline": 0.12,
+        "stream": 0.6 if "fold" in about else 0.2,
+        "wide": 0.3,
+    }
     others = {name for name in names if name in about or rng.random() < likely.get(name, 0.2)}
     parts = [shapes[name](rng, {name} | others - set(about)) for name in about]
     spec = _joined([_tagged(part[0], TAGS[at]) for at, part in enumerate(parts)])
@@ -119,7 +127,7 @@ def _joined(parts: Sequence[GraphSpec]) -> GraphSpec:
 
 def _policy(rng: Random, features: Set[str]) -> Policy:
     plain: tuple[Policy, ...] = ("raise", "drop", "keep")
-    counts: tuple[Policy, ...] = (1, 2, 3, 6, 0.25, 0.5, 0.75, 1.0)
+    counts: tuple[Policy, ...] = (1, 1, 2, 2, 3, 6, 8, 8, 0.25, 0.25, 0.5, 0.5, 0.75, 1.0)
     return rng.choice(counts if "quorum" in features and rng.random() < 0.9 else plain)
 
 
@@ -127,7 +135,7 @@ def _gatherer(rng: Random, node: str, over: str, features: Set[str], levels: int
     """Make a step that takes all items of another."""
     if "fold" in features and levels == 1 and rng.random() < 0.7:
         need = Need(over, "gather", policy=rng.choice(("raise", "drop")))
-        attempts = rng.choice((1, 2, 3))
+        attempts = rng.choice((2, 3))
         return Step(node, (need,), fold=True, slow=rng.random() < 0.4, max_attempts=attempts, delay=0.25)
     return Step(node, (Need(over, "gather", policy=_policy(rng, features), levels=levels),))
 
@@ -233,7 +241,7 @@ def _gather_shape(rng: Random, features: Set[str]) -> Part:
         ends = [script.outcome("m", (at,), attempts)[0] != "ok" for at in range(script.size("list", ()))]
         broken = [script.outcome(step.id, (), 1)[0] == "error" for step in steps if step.fold]
         good = -2 * sum(ends) if sound else 3 * bool(0 < sum(ends) < len(ends))
-        return len(ends) + good + sum(broken)
+        return len(ends) + good + 2 * sum(broken)
 
     return spec, wanted
 
@@ -261,6 +269,26 @@ def _stopped_fold(rng: Random) -> GraphSpec:
     )
 
 
+def _stopped_retries(rng: Random) -> GraphSpec:
+    """Make steps that wait for one another's slot with their retries when the deadline comes."""
+    steps = [
+        Step(f"s{at}", max_attempts=1 if at == 1 else 3, delay=rng.choice((0.0, 0.25)))
+        for at in range(rng.randint(4, 7))
+    ]
+    seeds = [rng.getrandbits(32) for _ in range(10)]
+
+    def retries(seed: int) -> int:
+        return sum(Script(seed).outcome(step.id, (), 1)[0] == "error" for step in steps)
+
+    return GraphSpec(
+        tuple(steps),
+        on_failure=rng.choice(("drain", "drain", "drain", "continue")),
+        max_concurrency=2,
+        deadline=rng.randint(1, 5) + 0.28125,
+        seed=max(seeds, key=retries),
+    )
+
+
 def _clinging_shape(rng: Random, features: Set[str]) -> Part:
     """Make steps that share a limit and that nothing can end, some of them with little time."""
     wide = "wide" in features
@@ -270,7 +298,7 @@ def _clinging_shape(rng: Random, features: Set[str]) -> Part:
             max_attempts=rng.choice((1, 2, 3)),
             delay=rng.choice((0.0, 1.0)),
             timeout=rng.choice((None, 1.125, 1.125, 2.125)),
-            limits=(("gpu", 1),) if rng.random() < 0.7 else (),
+            limits=(("gpu", 1),) if rng.random() < 0.85 else (),
             clings="abandon" in features and rng.random() < 0.8,
             optional=rng.random() < 0.4,
             trigger="always" if rng.random() < 0.15 else "all_succeeded",

@@ -210,7 +210,7 @@ class Script:
         if node in self.many:
             sizes = (2, 3, 3, 4, 4, 4, 5, 5, 6, 7)
         elif node in self.streams:
-            sizes = (0, 1, 1, 2, 3, 3, 4, 5, 6, 8)
+            sizes = (0, 0, 1, 2, 3, 3, 4, 5, 6, 8)
         return sizes[int(10 * self._draw("size", node, path))]
 
     def key(self, head: str, outer: Path, index: int) -> int | str:
@@ -322,6 +322,8 @@ def problems(spec: GraphSpec) -> list[str]:
     limits = {limit.name: limit for limit in spec.limits}
     for step in spec.steps:
         found += [f"{step.id!r}: {text}" for text in _step_problems(step, limits)]
+        if step.fold and step.id in spec.lists():
+            found.append(f"{step.id!r}: a fold gives no list to map over")
     return found
 
 

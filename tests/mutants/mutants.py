@@ -155,7 +155,9 @@ MUTANTS = (
         "if result == RETURNED:",
         "if result == RETURNED and late is None:",
     ),
-    Mutant("anything is mapped over", "core/engine.py", "if self._maps else", "if not self._maps else"),
+    Mutant(
+        "anything is mapped over", "core/engine.py", "if self.plan.opens else", "if not self.plan.opens else"
+    ),
     Mutant(
         "an abandoned thread's result is posted",
         "runners/threads.py",
@@ -403,14 +405,14 @@ MUTANTS = (
     Mutant(
         "a step starts without the limits of the process",
         DISPATCH,
-        "and i not in s.granted:",
-        "and False:",
+        "not in s.plan.wide or i in s.granted:",
+        "not in s.plan.wide or True:",
     ),
     Mutant(
         "limits of the process are asked for twice",
         DISPATCH,
-        "        if i not in s.acquiring:\n            s.acquiring.add(i)\n",
-        "        if True:\n            s.acquiring.add(i)\n",
+        "    if i not in s.acquiring:\n        s.acquiring.add(i)\n",
+        "    if True:\n        s.acquiring.add(i)\n",
     ),
     Mutant(
         "a grant lasts for all attempts",
@@ -421,8 +423,8 @@ MUTANTS = (
     Mutant(
         "a grant is kept by a step that will not start",
         DECIDE,
-        "    if may_start(s, i, now):\n        s.granted.add(i)\n",
-        "    if True:\n        s.granted.add(i)\n",
+        "    elif may_start(s, i, now):\n        s.granted.add(i)\n",
+        "    else:\n        s.granted.add(i)\n",
     ),
     Mutant(
         "a stream opens its maps when it asks for its limits",

@@ -151,7 +151,7 @@ class TestFakeContext:
     def test_it_is_what_the_test_says(self, tmp_path):
         context = FakeContext(path="parse[3,eu]", run_id="r", cancelled=True, workdir=tmp_path)
         assert (context.path, context.node, context.key) == ("parse[3,eu]", "parse", (3, "eu"))
-        assert (context.cancelled, context.idempotency_key) == (True, "r/parse[3,eu]")
+        assert (context.cancelled, context.idempotency_key) == (True, "r/parse[3,'eu']")
         assert context.workdir == context.published == tmp_path
 
     def test_it_is_not_cancelled_and_has_no_folder_unless_one_is_given(self):
