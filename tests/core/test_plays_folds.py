@@ -527,3 +527,68 @@ def go_on(play: Play, machine: Any) -> str:
                 value = fold_slice(**made.arguments(i, token, of))
             replies.append(made.heard((c.ENDED, i, token, c.OK, value, None, 100.0, 100.0)))
     return machine.state.finished
+
+
+class TestHoldingBack:
+    """A fold that is behind holds back the stream whose items it takes."""
+
+    def behind(self, *, failures: str = "raise", allowed: bool = False, **how) -> Play:
+        """Two items may be made at a time, and the fold works on the first."""
+        play = Play(
+            node("s", stream=True, runner="left"),
+            node("m", each("s"), runner="right"),
+            fold("f", "m", failures, runner="left"),
+            capacities={"left": 2, "right": 2},
+            **how,
+        )
+        if allowed:
+            assert play.machine.allowance(play.number("s")) == 4
+        play.step(yields("s", 0))
+        play.step(ok("m[0]"))
+        assert play.told == ["m[0] succeeded #1", "f started #1"]
+        for at in (1, 2, 3):
+            play.step(yields("s", at))
+            play.step(ok(f"m[{at}]"))
+        return play
+
+    def test_f10_it_waits_where_four_items_could_be_folded(self):
+        play = self.behind()
+        play.step(yields("s", 4))
+        assert play.told == ["s yielded 4", "s paused", "m[4] started #1"]
+
+    def test_f10_it_goes_on_when_half_of_them_have_been(self):
+        play = self.behind()
+        play.step(yields("s", 4))
+        play.step(ok("m[4]"))
+        assert play.step(folds("f", 2)) == ["start f#2"], "three are left"
+        assert play.step(folds("f", 3)) == ["go on s#1", "start f#3"]
+
+    def test_what_it_was_allowed_it_may_use_up(self):
+        play = self.behind(allowed=True)
+        play.machine.state.allowed[play.number("s"), 1] = 6
+        play.step(yields("s", 4))
+        assert play.told == ["s yielded 4", "m[4] started #1"]
+        assert play.machine.allowance(play.number("s")) is None
+        play.step(yields("s", 5))
+        assert "s paused" in play.told
+
+    def test_an_item_that_the_fold_cannot_take_yet_holds_up_nobody(self):
+        play = Play(
+            node("s", stream=True),
+            node("m", each("s"), runner="right"),
+            fold("f", "m"),
+            capacities={"right": 2},
+        )
+        play.step(yields("s", 0))
+        for at in range(1, 8):
+            play.step(yields("s", at))
+            play.step(ok(f"m[{at}]"))
+        assert "s paused" not in play.story()
+
+    def test_nor_does_a_fold_that_is_lost(self):
+        play = self.behind(on_failure="continue")
+        play.step(fails("f", retryable=False))
+        for at in (4, 5, 6):
+            play.step(yields("s", at))
+            play.step(ok(f"m[{at}]"))
+        assert "s paused" not in play.story()

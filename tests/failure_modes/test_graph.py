@@ -13,7 +13,7 @@ from penstock.core.errors import GraphError, InputError
 from tests.engine.tools import other, statuses
 
 HUGE = """
-import resource
+from bench.memory import resident_peak
 from penstock.core.graph import Graph
 from penstock.core.model import Need, Node
 
@@ -29,7 +29,7 @@ def size(many, wide):
 
 graph = Graph("huge", size({nodes}, {needs}))
 print(len(graph.nodes))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print(resident_peak())
 """
 
 

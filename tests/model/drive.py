@@ -304,7 +304,8 @@ class Drive:
         for i, one in list(self._producing.items()):
             if state.token[i] != one.token or one.busy:
                 continue
-            one.upto = max(one.upto, self.machine.allowance(i))
+            news = self.machine.allowance(i)
+            one.upto = one.upto if news is None else news
             if one.given == one.upto:
                 continue  # nothing of it may run, not even to find out that there is no more
             if one.given == len(one.elements):

@@ -186,7 +186,7 @@ class _Judge:
     def _paused(self, token: int) -> None:
         if self.life.status != "running" or self.life.token != token or not self.step.stream:
             self._wrong(f"paused with token {token} while it was {self.life.status}")
-        if self._ahead() < self._most_ahead():
+        if max(self._ahead(), self.world.unfolded(self.one)) < self._most_ahead():
             self._wrong(f"paused though only {self._ahead()} elements of it wait for their step")
         self.life.status, self.life.waited = "paused", True
 
@@ -195,8 +195,8 @@ class _Judge:
             self._wrong(f"resumed with token {token} while it was {self.life.status}")
         if self.halted >= 0 and self.step.trigger != "always":
             self._wrong("resumed after the run stopped")
-        if self._ahead() > self._most_ahead() / 2:
-            self._wrong(f"resumed though {self._ahead()} elements of it wait for their step")
+        if (waiting := max(self._ahead(), self.world.unfolded(self.one))) > self._most_ahead() / 2:
+            self._wrong(f"resumed though {waiting} elements of it wait for their step or their fold")
         self.life.status = "running"
         self._slots(new=False)
 
@@ -207,7 +207,7 @@ class _Judge:
         paths = list(self.world.paths(need.parent, self.world.outer(need, self.path)))
         if any(self.world.lives[need.parent, path].status not in ENDED for path in paths[:upto]):
             self._wrong(f"folded the first {upto} items, which have not all ended")
-        self.life.status = "sliced"
+        self.life.status, self.life.folded = "sliced", upto
 
     # Decisions and starts
 

@@ -34,6 +34,7 @@ class Life:
     why: str = ""  # the kind of a failure, the cause of a skip
     because: Instance | None = None
     given: int = 0  # elements of a stream, over all its attempts
+    folded: int = 0  # items that a fold has taken
     waited: bool = False  # a stream was paused in this attempt: it takes longer than it would
     left: bool = False  # the attempt was abandoned
     decided: dict[str, bool] = field(default_factory=dict)
@@ -222,6 +223,29 @@ class World:
         """Say whether a stream gave up after it had begun."""
         life = self.lives[one]
         return self.steps[one[0]].stream and life.status in ("failed", "cancelled") and life.token > 0
+
+    def unfolded(self, stream: Instance) -> int:
+        """Count the items of a stream that a fold could have taken and has not, for its slowest fold."""
+        behind = [0]
+        for fold in self.spec.steps:
+            heads = self.scope[fold.needs[0].parent] if fold.fold else ()
+            life = self.lives[fold.id, stream[1]]
+            if (
+                len(heads) != len(stream[1]) + 1
+                or self.source(heads[-1]) != stream[0]
+                or life.status in ENDED
+            ):
+                continue
+            need = fold.needs[0]
+            ripe = 0
+            for key in self.opened.get((heads[-1], stream[1]), ()):
+                item = (need.parent, (*stream[1], key))
+                over = self.lives[item].status in ENDED
+                if not over or (self.end_of(item).verdict not in "SC" and need.policy != "drop"):
+                    break
+                ripe += 1
+            behind.append(ripe - life.folded)
+        return max(behind)
 
     # What becomes of an instance when its needs have ended and the run is not stopping
 

@@ -44,6 +44,7 @@ class Mutant(NamedTuple):
 
 
 DECIDE = "core/machine/decide.py"
+PACE = "core/machine/pace.py"
 APPLY = "core/machine/apply.py"
 DISPATCH = "core/machine/dispatch.py"
 ENDS = "core/machine/ends.py"
@@ -434,15 +435,39 @@ MUTANTS = (
     ),
     Mutant(
         "a stream goes on for every place that is free",
-        DECIDE,
-        "if backlog(s, i) > most_ahead(s, i) // 2:",
-        "if backlog(s, i) >= most_ahead(s, i):",
+        PACE,
+        "half = most_ahead(s, i) // 2",
+        "half = most_ahead(s, i) - 1",
     ),
     Mutant(
         "a stream may be ahead by its consumers' slots alone",
-        DECIDE,
-        "_BACKLOG = 2",
-        "_BACKLOG = 1",
+        PACE,
+        "_AHEAD = 2",
+        "_AHEAD = 1",
+    ),
+    Mutant(
+        "a stream does not wait for a fold",
+        PACE,
+        " or (len(s.streams.get(i, ())) >= allowed and unfolded(s, i) >= most)",
+        "",
+    ),
+    Mutant(
+        "a stream waits for a fold before it has used up what it may",
+        PACE,
+        "len(s.streams.get(i, ())) >= allowed and unfolded",
+        "unfolded",
+    ),
+    Mutant(
+        "a stream waits for a fold that has ended",
+        PACE,
+        "if s.status[fold] < SUCCEEDED:",
+        "if True:",
+    ),
+    Mutant(
+        "a stream goes on before its fold has caught up",
+        PACE,
+        "return backlog(s, i) <= half and unfolded(s, i) <= half",
+        "return backlog(s, i) <= half",
     ),
     Mutant(
         "a stream that was told to stop goes on",

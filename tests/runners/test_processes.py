@@ -7,7 +7,6 @@ import functools
 import gc
 import math
 import os
-import resource
 import signal
 import socket
 import subprocess
@@ -22,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from bench.memory import resident_peak
 from penstock import Flow, use
 from penstock.core import commands as c
 from penstock.core.context import Context
@@ -302,13 +302,12 @@ def test_d03_a_gigabyte(one):
     rig = ProcessRig(one)
     rig.open()
     size = 1 << 30
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = resident_peak()
     result, value = rig.run(own.zeros, size=size)
     assert result == c.OK
     assert len(value) == size
     assert value.count(0) == size
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    assert grown < 2.2 * size
+    assert resident_peak() - before < 2.2 * size
     assert rig.run(own.length, value=value) == (c.OK, size)
     rig.close()
 

@@ -16,8 +16,6 @@ from .plan import STREAM
 GoOn = Callable[[int, int, int], None]
 """Lets a stream (node, token) produce up to a position."""
 
-_AT_ONCE = 16  # a stream is told of more room only if it is worth telling, or it has none left
-
 
 class Elements:
     """The elements of one run's maps, on their way to the machine.
@@ -28,20 +26,20 @@ class Elements:
         stop: Ends a stream (node, token) that gave what no map can be made of.
     """
 
-    __slots__ = ("_allowed", "_go_on", "_keys", "_machine", "_plan", "_seen", "_stop")
+    __slots__ = ("_go_on", "_keys", "_machine", "_plan", "_running", "_seen", "_stop")
 
     def __init__(self, machine: Machine, go_on: GoOn, stop: Callable[[int, int], None]) -> None:
         self._machine = machine
         self._plan = machine.state.plan
         self._go_on = go_on
         self._stop = stop
-        self._allowed: dict[int, tuple[int, int]] = {}  # by number of a stream that runs: token, position
+        self._running: dict[int, int] = {}  # tokens of the streams that run, by number
         self._seen: dict[int, tuple[int, int]] = {}  # by number of a keyed stream: token, elements so far
         self._keys: dict[tuple[int, int], dict[Any, int]] = {}  # by scope and source: places of its keys
 
     def started(self, i: int, token: int) -> None:
         """A stream was handed to its runner."""
-        self._allowed[i] = (token, 0)
+        self._running[i] = token
 
     def checked(self, batch: Iterable[Reply]) -> list[Reply]:
         """The replies, with the keys of what they bring, and with failures in place of values that no map
@@ -81,19 +79,18 @@ class Elements:
     def grant(self) -> None:
         """Lets the streams that run go on as far as their consumers have come."""
         state = self._machine.state
-        for i, (token, allowed) in list(self._allowed.items()):
+        for i, token in list(self._running.items()):
             if state.status[i] != RUNNING or state.token[i] != token:
-                del self._allowed[i]
+                del self._running[i]
                 continue
             upto = self._machine.allowance(i)
-            if upto > allowed and (upto - allowed >= _AT_ONCE or allowed <= len(state.streams.get(i, ()))):
-                self._allowed[i] = (token, upto)
+            if upto is not None:
                 self._go_on(i, token, upto)
 
     @property
     def pouring(self) -> bool:
         """Whether any stream runs."""
-        return bool(self._allowed)
+        return bool(self._running)
 
     def _check_list(self, reply: Reply, out: list[Reply]) -> None:
         i, value = reply[1], reply[4]

@@ -123,9 +123,10 @@ def _idle(s: State) -> list[str]:
 
 
 DERIVED = frozenset(
-    {
-        "alarms",
+    [
         "acquiring",
+        "alarms",
+        "allowed",
         "arrived",
         "asked",
         "blocked",
@@ -137,10 +138,13 @@ DERIVED = frozenset(
         "keyed",
         "late",
         "maps",
-        "slices",
         "opened",
-    }
-    | {"plan", "ready", "sweep"}
+        "plan",
+        "ready",
+        "ripe",
+        "slices",
+        "sweep",
+    ]
 )
 """Parts of a state that a replay rebuilds in its own way; maps and limits are compared by what counts."""
 

@@ -13,9 +13,10 @@ from ..plan import Plan
 from . import facts
 from .alarms import DEADLINE, stale
 from .apply import apply
-from .decide import backlog, emit, listen, most_ahead, open_streams, pace_streams, ring, settle, watch_blocked
+from .decide import emit, listen, open_streams, pace_streams, ring, settle, watch_blocked
 from .dispatch import dispatch, fill, fill_one, give_grace, start_slices
 from .facts import Fact, from_event, to_event
+from .pace import allowance
 from .recover import recover
 from .state import STOPPING, State
 
@@ -105,12 +106,9 @@ class Machine:
             emit(s, log, facts.FINISHED, status.value, now)
         return out
 
-    def allowance(self, stream: int) -> int:
-        """The position up to which a running stream may produce."""
-        s = self.state
-        if stream in s.paused:
-            return 0
-        return len(s.streams.get(stream, ())) + max(0, most_ahead(s, stream) - backlog(s, stream))
+    def allowance(self, stream: int) -> int | None:
+        """The position up to which a running stream may produce now; None if that is no news to it."""
+        return allowance(self.state, stream)
 
     def next_alarm(self) -> float | None:
         """When the machine wants to be stepped again even if nothing happens; None if it does not."""

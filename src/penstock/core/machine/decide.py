@@ -45,13 +45,13 @@ from .apply import apply, pour, succeed_many, succeeded
 from .dispatch import give_grace, may_start, permitted, unpark
 from .facts import Fact
 from .judge import because, verdict
+from .pace import caught_up, too_far
 from .queues import enqueue
 from .state import CANCELLING, PENDING, READY, RETRYING, RUNNING, STOPPING, WAITING, Fan, State
 
 Log = list[Fact]
 _MANY = 4  # replies worth having everything at hand for
 BULK = 16  # rows worth skipping as one
-_BACKLOG = 2  # a stream may be ahead of its consumers by this many times their slots
 
 
 def emit(s: State, log: Log, *fact: Any) -> None:
@@ -225,34 +225,10 @@ def _pour(s: State, replies: Sequence[Reply], at: int, now: float, log: Log) -> 
         pour(s, i, [reply[3] for reply in fresh], [reply[4] for reply in fresh])
     elif s.counts[i][1] < had:
         return end  # it will give more of what was had
-    if i not in s.paused and backlog(s, i) >= most_ahead(s, i):
+    if i not in s.paused and too_far(s, i):
         emit(s, log, facts.PAUSED, i, token)
         _freed(s, i, now)
     return end
-
-
-def backlog(s: State, i: int) -> int:
-    """Elements of a stream whose first step has not begun, for its slowest consumer."""
-    most = 0
-    for scope in s.plan.opens.get(s.site[i], ()):
-        fan = s.opened[scope, s.row(i)]
-        head = s.plan.levels[scope].head
-        while fan.low < len(fan.rows) and s.status[fan.rows[fan.low] + head] not in (PENDING, READY):
-            fan.low += 1
-        most = max(most, len(fan.rows) - fan.low)
-    return most
-
-
-def most_ahead(s: State, i: int) -> int:
-    """How far a stream may be ahead of its slowest consumer."""
-    plan = s.plan
-    if plan.node[s.site[i]] in plan.unbounded or s.site[i] not in plan.opens:
-        return 1 << 60
-    slots = 1 << 60
-    for scope in plan.opens[s.site[i]]:
-        head = plan.node[plan.levels[scope].base + plan.levels[scope].head]
-        slots = min(slots, s.slots[plan.runner[head]], s.slots_total)
-    return _BACKLOG * slots
 
 
 def _decided(s: State, reply: Reply, now: float, log: Log, out: list[Command]) -> None:
@@ -511,8 +487,8 @@ def pace_streams(s: State, now: float, log: Log, out: list[Command]) -> None:
         node = s.plan.node[s.site[i]]
         if s.status[i] != RUNNING or (s.stopping >= STOPPING and not s.plan.flags[s.site[i]] & ALWAYS):
             continue  # it was told to end
-        if backlog(s, i) > most_ahead(s, i) // 2:
-            continue  # not for a place or two: each pause costs its slot
+        if not caught_up(s, i):
+            continue
         if s.free_total <= 0 or s.free[s.plan.runner[node]] <= 0:
             continue
         fits = all(

@@ -121,17 +121,18 @@ class State:
         streams: Elements of what is mapped over; of a stream, those so far.
 
     Derived, rebuilt by a replay and not part of equality: the queues, `arrived`, `maps`, `alarms`, `asked`,
-    `late`, `acquiring`, `granted`, `keyed`, `counts`, `slices`, `sweep`.
+    `late`, `acquiring`, `granted`, `keyed`, `counts`, `allowed`, `ripe`, `slices`, `sweep`.
     """
 
     __slots__ = (
-        "abandoned", "acquiring", "alarms", "answers", "arrived", "asked", "begun", "blocked", "broken",
-        "cancelled", "counts", "culprit", "cut", "deadline", "due", "element", "expired", "failed",
-        "failures", "fans", "finished", "first", "folded", "free", "free_total", "gauges", "grace",
-        "grace_ends", "granted", "hold", "keyed", "late", "left_out", "lingering", "lost", "maps",
-        "max_abandoned", "names", "on_failure", "open", "opened", "paused", "plan", "ready", "retried",
-        "retry_budget", "returned", "shared", "site", "skips", "slices", "slots", "slots_total", "sources",
-        "status", "stopping", "streams", "sweep", "token", "took", "total", "uses", "value", "waits",
+        "abandoned", "acquiring", "alarms", "allowed", "answers", "arrived", "asked", "begun",
+        "blocked", "broken", "cancelled", "counts", "culprit", "cut", "deadline", "due", "element",
+        "expired", "failed", "failures", "fans", "finished", "first", "folded", "free",
+        "free_total", "gauges", "grace", "grace_ends", "granted", "hold", "keyed", "late",
+        "left_out", "lingering", "lost", "maps", "max_abandoned", "names", "on_failure", "open",
+        "opened", "paused", "plan", "ready", "retried", "retry_budget", "returned", "ripe",
+        "shared", "site", "skips", "slices", "slots", "slots_total", "sources", "status",
+        "stopping", "streams", "sweep", "token", "took", "total", "uses", "value", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -213,6 +214,8 @@ class State:
         self.granted: set[int] = set()  # nodes that have them and have not started yet
         self.keyed: dict[tuple[int, int], list[int | str]] = {}  # by scope and source: keys of a map to come
         self.counts: dict[int, tuple[int, int]] = {}  # (token, elements) of streams in this attempt
+        self.allowed: dict[tuple[int, int], int] = {}  # by (number, token): up to where a stream may go
+        self.ripe: dict[int, int] = {}  # items that a fold has taken or could take
         self.blocked = False  # an alarm is set for those who wait for what was abandoned
         self.grace_ends: float | None = None  # when what still runs after a stop is given up
         self.sweep = False  # the run was just stopped: what runs must be told
