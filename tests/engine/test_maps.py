@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from random import Random
 from typing import Any
 
 import pytest
 
-from penstock.core.model import Failure, Limit, Ok, RunOptions, RunStatus
+from penstock.core.model import Failure, Limit, Ok, RunOptions, RunStatus, Timeout
 from penstock.flow import Flow, each, gather, use
 from tests.engine.tools import GO_ON, SAFETY
 
@@ -168,3 +168,61 @@ def test_r09_a_stream_that_waits_for_its_consumers_lends_them_its_limit_of_the_p
         return sum(doubled)
 
     assert flow.run(options=RunOptions(deadline=SAFETY))[total] == 39_800
+
+
+@pytest.mark.parametrize("runner", ["threads", "aio"])
+def test_a_stream_without_a_context_shows_signs_of_life_by_its_elements_alone(runner, flags):
+    def dries_up() -> Iterator[int]:
+        yield 1
+        flags.never.wait(SAFETY)
+        yield 2
+
+    async def dries_up_later() -> AsyncIterator[int]:
+        yield 1
+        await asyncio.Event().wait()
+        yield 2
+
+    flow = Flow("flow")
+    source: Any = dries_up if runner == "threads" else dries_up_later
+    stream = flow.add(source, name="stream", timeout=Timeout(idle=0.1))
+    item = flow.add(lambda n: n, name="item", n=each(stream), runner="inline")
+    flow.add(lambda items: items, name="all", items=gather(item, failures="drop"))
+    result = flow.run(options=GO_ON)
+    failure = result.nodes["stream"].failure
+    assert failure is not None
+    assert failure.text == "no sign of life for 0.1 s"
+    assert result["all"] == [1]
+
+
+@pytest.mark.parametrize(
+    "most",
+    [
+        {"max_concurrency": 2},
+        {"limits": [Limit("two", capacity=2)]},
+        {"limits": [Limit("five", capacity=5).take(2)]},
+    ],
+)
+def test_a_stream_is_ahead_by_twice_what_its_consumer_may_do_at_a_time(most):
+    """Its runner could take hundreds."""
+    given = ended = ahead = 0
+
+    def numbers() -> Iterator[int]:
+        nonlocal given
+        while given < 300:
+            given += 1
+            yield given
+
+    async def slowly(n: int) -> int:
+        nonlocal ended, ahead
+        for _ in range(20):
+            await asyncio.sleep(0)
+        ended += 1
+        ahead = max(ahead, given - ended)
+        return n
+
+    flow = Flow("flow")
+    stream = flow.add(numbers, name="stream")
+    item = flow.add(slowly, name="item", n=each(stream), **most)
+    flow.add(lambda items: sum(items), name="total", items=gather(item))
+    assert flow.run()["total"] == sum(range(1, 301))
+    assert ahead <= 2 + 2 * 2 + 1  # two at work, four that wait, and one that is not yet counted

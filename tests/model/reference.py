@@ -181,13 +181,20 @@ class _Judge:
     def _most_ahead(self) -> float:
         runners = {self.world.steps[head].runner for head in self.world.heads(self.step.id)}
         slots = min((self.spec.capacities[runner] for runner in runners), default=inf)
+        for head in self.world.heads(self.step.id):
+            for name, weight in self.world.steps[head].limits:
+                slots = min(slots, (self.limits[name].capacity or inf) // weight)
         return 2 * min(slots, self.spec.max_concurrency or inf)
+
+    def _unfolded(self) -> int:
+        """Count what a fold could take: in a run that is stopping, nothing before the end of the map."""
+        return 0 if self.stoppers else self.world.unfolded(self.one)
 
     def _paused(self, token: int) -> None:
         if self.life.status != "running" or self.life.token != token or not self.step.stream:
             self._wrong(f"paused with token {token} while it was {self.life.status}")
-        if max(self._ahead(), self.world.unfolded(self.one)) < self._most_ahead():
-            self._wrong(f"paused though only {self._ahead()} elements of it wait for their step")
+        if (waiting := max(self._ahead(), self._unfolded())) < self._most_ahead():
+            self._wrong(f"paused though only {waiting} elements of it wait for their step or their fold")
         self.life.status, self.life.waited = "paused", True
 
     def _resumed(self, token: int) -> None:
@@ -195,7 +202,7 @@ class _Judge:
             self._wrong(f"resumed with token {token} while it was {self.life.status}")
         if self.halted >= 0 and self.step.trigger != "always":
             self._wrong("resumed after the run stopped")
-        if (waiting := max(self._ahead(), self.world.unfolded(self.one))) > self._most_ahead() / 2:
+        if (waiting := max(self._ahead(), self._unfolded())) > self._most_ahead() / 2:
             self._wrong(f"resumed though {waiting} elements of it wait for their step or their fold")
         self.life.status = "running"
         self._slots(new=False)
@@ -406,15 +413,19 @@ class _Judge:
         self._stop(None, halt=True)
 
     def _judge_quorums(self) -> None:
-        """Fail the run when a quorum has come out of reach: enough items may still be open to make it up."""
+        """Fail the run when a quorum has come out of reach: enough items may still be open to make it up.
+
+        Where one fact does that to several, any of them may be named.
+        """
+        by = set[Instance | None]()
         for need in self.quorums if not (self.failed or self.cancelled) else ():
             if (self.world.scope[need.parent][0], ()) not in self.world.opened:
                 continue
             for group, ends in self.world.groups(need.parent, ()):
                 if self._lost(need, group, ends):
-                    causes = {end.because for end in ends if end.verdict == "F"}
-                    self._fail(*causes or {(need.parent, group)})
-                    return
+                    by |= {end.because for end in ends if end.verdict == "F"} or {(need.parent, group)}
+        if by:
+            self._fail(*by)
 
     def _lost(self, need: Need, group: Path, ends: list[End]) -> bool:
         world, heads, quorum = self.world, self.world.scope[need.parent], need.quorum or 0

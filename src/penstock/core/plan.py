@@ -370,13 +370,14 @@ class Plan:
             name = node.runner or runner_for(node, default, awaiting)
             code = codes.setdefault(name, len(codes))
             self.runner[number] = code
+            idle = node.timeout is not None and node.timeout.idle is not None
             if node.is_async or node.timeout is not None or node.stream:
                 self.kind[number] = _kind(node)
-                if node.stream or (node.timeout is not None and node.timeout.idle is not None):
+                if node.stream or idle:
                     self.attended = True
             more = (
                 self.partial[number] or node.context or node.inputs or node.bound or node.resources
-                or node.kind == "gather"
+                or node.kind == "gather" or idle
             )  # fmt: skip
             self.simple[number] = 0 if more else 2 if self.lenient[number] else 1
             if more and (node.context or node.kind == "gather"):

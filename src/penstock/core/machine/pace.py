@@ -23,10 +23,11 @@ def backlog(s: State, i: int) -> int:
 def unfolded(s: State, i: int) -> int:
     """Items of a stream that a fold could take and has not, for its slowest fold.
 
-    What the fold cannot take yet, or never will, holds up nobody: else a stream could wait for ever.
+    What the fold cannot take yet, or never will, holds up nobody: else a stream could wait for ever. In a run
+    that is stopping it takes nothing before the end of the map.
     """
     most, folds = 0, s.plan.folds
-    for scope in s.plan.opens.get(s.site[i], ()) if folds else ():
+    for scope in s.plan.opens.get(s.site[i], ()) if folds and not s.stopping else ():
         fan, level = s.opened[scope, s.row(i)], s.plan.levels[scope]
         for place in range(level.width):
             for position in folds.get(level.base + place, ()):
@@ -45,8 +46,12 @@ def most_ahead(s: State, i: int) -> int:
     plan = s.plan
     if plan.node[s.site[i]] in plan.unbounded or s.site[i] not in plan.opens:
         return 1 << 60
-    levels = [plan.levels[scope] for scope in plan.opens[s.site[i]]]
-    return _AHEAD * min(s.slots_total, *[s.slots[plan.runner_of[one.base + one.head]] for one in levels])
+    slots = s.slots_total
+    for scope in plan.opens[s.site[i]]:
+        head = plan.node[plan.levels[scope].base + plan.levels[scope].head]
+        limits = [limit.capacity // weight for limit, weight in plan.nodes[head].limits if limit.capacity]
+        slots = min(slots, s.slots[plan.runner[head]], *limits)
+    return _AHEAD * slots
 
 
 def too_far(s: State, i: int) -> bool:
