@@ -29,11 +29,12 @@ def million(scale: Scale) -> Iterator[Line]:
     yield _memory(f"memory an item, all results kept, {many:,} items", f"{number(kept)} KB", kept)
     stream = _ask("fold", many)["kb"]
     yield _memory(f"memory an item, a stream folded, {many:,} items", f"{number(stream)} KB", stream)
-    few, more = _ask("heavy", many // 100), _ask("heavy", many // 10)
-    growth = (more["mb"] - few["mb"]) * 1000 / (many // 10 - many // 100)
+    fewer, some = many // 20, many // 10  # both fill all the room between the stream and its items
+    few, more = _ask("heavy", fewer), _ask("heavy", some)
+    growth = (more["mb"] - few["mb"]) * 1000 / (some - fewer)
     yield _memory(
         f"memory an item more, a stream of {SIZE // 1000} KB each folded",
-        f"{number(few['mb'])} MB at {many // 100:,}, {number(more['mb'])} MB at {many // 10:,}",
+        f"{number(few['mb'])} MB at {fewer:,}, {number(more['mb'])} MB at {some:,}",
         growth,
     )
     yield _quiet(many, scale.rounds)

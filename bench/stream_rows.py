@@ -15,6 +15,8 @@ from penstock.runners.threads import ThreadRunner
 TASKS = 64
 THREADS = 8
 SECTION = "Streams"
+MUST, AIM = 3.0, 2.0
+"""Bounds of our own: the budget has none for streams. A bounded queue knows of no item after it."""
 
 
 def numbers(many: int) -> Iterator[int]:
@@ -55,6 +57,8 @@ def streams(scale: Scale) -> Iterator[Line]:
                 steps=many,
                 pairs=pairs,
                 clock="cpu",
+                must=MUST,
+                aim=AIM,
                 agree=same,
             )
     flow = stream_flow(numbers, increased)
@@ -66,6 +70,8 @@ def streams(scale: Scale) -> Iterator[Line]:
         steps=many,
         pairs=pairs,
         clock="wall",
+        must=MUST,
+        aim=AIM,
         agree=same,
     )
 

@@ -549,6 +549,7 @@ def mistakes(flow: penstock.Flow) -> list[Callable[[], Any]]:
         lambda: add(stars),
         lambda: add(f()),
         lambda: [add(f), add(f)],
+        lambda: [add(f), add(one, name="f")],
         lambda: [add(one), add(two)],
         lambda: add(stored),
         lambda: add(one, runner="inline", timeout=1),

@@ -105,3 +105,16 @@ def test_s20_an_interrupted_cell_ends_in_order_and_the_next_one_runs(kernel):
     names = "[t.name for t in threading.enumerate() if t.name.startswith('penstock')]"
     assert kernel.run(f"print({names})") == "[]\n"
     assert kernel.run("print(flow.run()[total])") == "12\n"
+
+
+def test_a_cell_that_is_run_again_says_which_one_to_run_first(kernel):
+    kernel.run("again = Flow('again')")
+    cell = "@again.step\ndef b() -> int: return 1\n"
+    assert kernel.run(cell) == ""
+    said = kernel.run(cell)
+    assert said.startswith("GraphError: there are two steps called 'b' (one is at ")
+    assert said.endswith(
+        ";\nif this cell was run again, run the one with Flow('again') first: it begins an empty flow\n"
+    )
+    kernel.run("again = Flow('again')")
+    assert kernel.run(cell) == ""

@@ -151,6 +151,10 @@ else:  # hidden from type checkers, to which a module with __getattr__ has every
     def __getattr__(name):
         home = _HOME.get(name)
         if home is None:
+            if name == "Secret":
+                from penstock.flow.later import refuse
+
+                refuse(name)
             import sys
 
             raise AttributeError(

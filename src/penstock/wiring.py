@@ -11,12 +11,12 @@ from contextlib import nullcontext
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TextIO
 
+from penstock.core.amounts import shown as shown_value
 from penstock.core.checks import check_volatile
 from penstock.core.engine import Engine
 from penstock.core.errors import GraphError, InputError, nearest
 from penstock.core.graph import Graph
 from penstock.core.handle import Handle
-from penstock.core.hooks import Hook, arun_hooks, run_hooks
 from penstock.core.model import NOTHING, Node, RunOptions
 from penstock.core.plan import Plan
 from penstock.core.ports import Pool, Runner
@@ -28,6 +28,8 @@ from penstock.core.views import result_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from penstock.core.hooks import Hook
 
 RUNNERS = ("aio", "inline", "processes", "threads")
 
@@ -89,7 +91,10 @@ class Prepared:
         hooks: Sequence[Hook] = (),
     ) -> None:
         self._hooks = hooks
-        options = options or _DEFAULTS
+        if options is None:
+            options = _DEFAULTS
+        elif not isinstance(options, RunOptions):
+            raise InputError(_not_options(options))
         stand_ins = STAND_INS.get()
         if stand_ins is not None:
             options, clock = stand_ins.options(options), stand_ins.clock()
@@ -100,6 +105,11 @@ class Prepared:
         if runner is not None and not isinstance(runner, str):
             if isinstance(runner, Pool):
                 runner = runner.for_run(options)
+            elif isinstance(runner, type) or not isinstance(runner, Runner):
+                raise InputError(
+                    f"runner takes the name of a runner (one of {', '.join(RUNNERS)}), a runner or a pool, "
+                    f"not {shown_value(runner)}"
+                )
             given[runner.name] = runner
             awaiting = ("aio", runner.name) if runner.awaits else awaiting
             runner = runner.name
@@ -139,7 +149,7 @@ class Prepared:
         engine, inline = self.engine, self.inline
         engine.open(inline)
         main = threading.current_thread() is threading.main_thread()
-        with interrupts(engine, self._busy, self._blocked) if main else nullcontext():
+        with interrupts(engine, self._raises) if main else nullcontext():
             if self.engine.plan.needs_loop or "aio" in self.runners:
                 _run_loop(self._on_loop())
             else:
@@ -148,6 +158,8 @@ class Prepared:
                 run_here(engine, inline.pump)
         result = self.result()
         if self._hooks:
+            from penstock.core.hooks import run_hooks
+
             result.warnings += tuple(run_hooks(self._hooks, result))
         return result
 
@@ -158,13 +170,15 @@ class Prepared:
         if hasattr(runner, "slow"):
             runner.slow = self.engine.note_slow
 
-    def _busy(self) -> bool:
-        """Whether plain code of the user runs in the engine's thread, where an interrupt may be raised."""
-        return bool(self.inline.busy) or self.engine.busy
+    def _raises(self, seen: int) -> bool:
+        """Whether the so-many-th interrupt may be raised in the engine's thread: plain code of the user runs.
 
-    def _blocked(self) -> bool:
-        """Whether an async step holds the event loop; if it lets go of it soon, it is cancelled in order."""
-        return getattr(self.runners.get("aio"), "busy", False)
+        An async step that holds the event loop is given until the second one: if it lets go of it soon, it is
+        cancelled in order.
+        """
+        if self.inline.busy or self.engine.busy:
+            return True
+        return seen > 1 and getattr(self.runners.get("aio"), "busy", False)
 
     async def arun(self) -> RunResult:
         """Runs to the end on the running loop."""
@@ -177,6 +191,8 @@ class Prepared:
             ended = self.engine.machine.state.finished is not None  # of a cancelled caller too
             result = self.result() if ended else None
             if result is not None and self._hooks:
+                from penstock.core.hooks import arun_hooks
+
                 result.warnings += tuple(await arun_hooks(self._hooks, result))
         assert result is not None
         return result
@@ -216,12 +232,7 @@ def run(graph: Graph, inputs: Mapping[str, Any], **how: Any) -> RunResult:
     prepared = Prepared(graph, inputs, **how)
     if not _in_loop():
         return prepared.run()
-    handle = _in_thread(prepared, alone=True)
-    try:
-        return handle.result()
-    except KeyboardInterrupt:
-        handle.cancel("interrupted")
-        return handle.result()
+    return _run_beside_loop(prepared)
 
 
 async def arun(graph: Graph, inputs: Mapping[str, Any], **how: Any) -> RunResult:
@@ -277,9 +288,9 @@ def discover(path: Path) -> Iterator[Any]:
 
 def shown(text: str) -> str:
     """One line of somebody's text as a terminal may have it: nothing in it can move the cursor."""
-    from penstock.observers.page import clean
+    from penstock.core.visible import one_line
 
-    return clean(text)
+    return one_line(text)
 
 
 def complete(graph: Graph, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -296,6 +307,14 @@ def complete(graph: Graph, inputs: Mapping[str, Any]) -> dict[str, Any]:
             )
     found = {name: each.default for name, each in graph.inputs.items() if each.default is not NOTHING}
     return {**found, **inputs}
+
+
+def _not_options(given: object) -> str:
+    said = f"options takes RunOptions, not {shown_value(given)}"
+    if isinstance(given, Mapping) and all(isinstance(name, str) for name in given):
+        words = ", ".join(f"{name}={shown_value(value)}" for name, value in given.items())
+        return f"{said}; say options=RunOptions({words})"
+    return f"{said}; say options=RunOptions(...), or leave it out"
 
 
 def _check_place(node: Node, runner: str) -> None:
@@ -320,6 +339,17 @@ def _check_place(node: Node, runner: str) -> None:
             check_processes(node)
         except (TypeError, ValueError) as error:
             raise wrong(f"step {node.id!r}: runner='processes': {error}") from None
+
+
+def check_processes(graph: Graph) -> None:
+    """Whether the steps that ask for processes may run there; for faces, when a graph is built.
+
+    Raises:
+        GraphError: One may not.
+    """
+    for node in graph.nodes:
+        if node.runner == "processes":
+            _check_place(node, "processes")
 
 
 def _check_volatile(graph: Graph, plan: Plan) -> None:
@@ -374,6 +404,30 @@ def _in_thread(prepared: Prepared, *, alone: bool) -> Handle:
     name = f"penstock-run-{prepared.engine.run_id}"
     threading.Thread(target=variables.run, args=(go,), name=name, daemon=True).start()
     return handle
+
+
+def _run_beside_loop(prepared: Prepared) -> RunResult:
+    """Runs to the end in another thread, while this one, with its event loop, waits.
+
+    No step runs in that thread unless it asks to, for there no interrupt could end it. If something holds
+    that thread up even so, the third interrupt leaves the run behind.
+    """
+    from penstock.core.interrupts import interrupts
+
+    waits = False
+    with interrupts(prepared.engine, lambda seen: waits and seen > 2) as ours:
+        handle = _in_thread(prepared, alone=False)
+        try:
+            waits = True
+            result = handle.result()
+            waits = False
+        except KeyboardInterrupt:
+            waits = False
+            if ours:
+                raise
+            handle.cancel("interrupted")  # somebody else's handler has raised it
+            result = handle.result()
+    return result
 
 
 def _run_loop(main: Coroutine[Any, Any, None]) -> None:

@@ -86,7 +86,7 @@ TEXTS = {
     "run good.py --jsno": "unrecognized arguments: --jsno\n  see: penstock run --help",
     "run good.py --target totl": "targets: there is no step 'totl'; did you mean 'total'?",
     "run good.py --max-concurrency 0": (
-        "argument --max-concurrency: invalid number of 1 or more value: '0'\n  see: penstock run --help"
+        "argument --max-concurrency: takes a number of 1 or more, not '0'\n  see: penstock run --help"
     ),
     "run twice.py": (
         "twice.py:8: there is a step 'work' already; to use a function again say flow.add(..., name='...')"

@@ -6,8 +6,9 @@ import pytest
 
 from penstock.core import events as e
 from penstock.core.model import RunStatus, SkipCause
+from penstock.core.visible import one_line
 from penstock.observers import lines as module
-from penstock.observers.page import clean, cut, duration, fill, width
+from penstock.observers.page import cut, duration, fill, width
 from tests.cli.plays import (
     P,
     begin,
@@ -180,8 +181,8 @@ def test_names_are_aligned_by_what_a_terminal_shows():
 
 
 def test_l06_nothing_that_moves_the_cursor_is_shown():
-    assert clean("a\x1b[2Jb\rc\x07\u202ed\u2028e\tf") == "a\\x1b[2Jb\\rc\\x07\\u202ed\\u2028e    f"
-    assert clean("é 中 😀") == "é 中 😀"
+    assert one_line("a\x1b[2Jb\rc\x07\u202ed\u2028e\tf") == "a\\x1b[2Jb\\rc\\x07\\u202ed\\u2028e    f"
+    assert one_line("é 中 😀") == "é 中 😀"
     assert module.first(broken("\n\n  x\x07  \ny")) == "ValueError:"
 
 

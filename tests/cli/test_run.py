@@ -130,7 +130,7 @@ def test_one_json_object_and_nothing_else(call, files):
     assert "imported" in told.err
     found = json.loads(told.out)
     assert set(found) == {
-        "run_id", "flow", "status", "duration", "nodes", "outputs", "outputs_left_out", "tolerated",
+        "run_id", "flow", "status", "reason", "duration", "nodes", "outputs", "outputs_left_out", "tolerated",
         "abandoned", "warnings",
     }  # fmt: skip
     assert (found["run_id"], found["flow"], found["status"]) == ("RUN", "orders", "succeeded")
@@ -327,3 +327,37 @@ steps
     )
     assert call("graph", "good.py", "--format", "mermaid").out.startswith("flowchart TD\n")
     assert call("graph", "good.py", "--format", "dot").out.startswith('digraph "sums" {\n')
+
+
+def test_a_number_that_is_none_is_refused_in_words(call):
+    for given in ("0", "-1", "two", "1.5"):
+        told = call("run", "good.py", f"--max-concurrency={given}")
+        assert told.err.startswith(
+            f"penstock: argument --max-concurrency: takes a number of 1 or more, not {given!r}\n"
+        )
+
+
+def test_a_map_that_failed_altogether_is_no_value(call, files):
+    text = MAPPED_FAILS.replace("KEEP", "n < 0")
+    (files / "fails.py").write_text(text)
+    assert "0 items" not in call("run", "fails.py").out
+    (files / "fails.py").write_text(text.replace("n < 0", "n < 1"))
+    assert "\nwork  1 item: [0]\n" in call("run", "fails.py").out
+    (files / "empty_map.py").write_text(text.replace("range(3)", "range(0)"))
+    assert "\nwork  0 items: []\n" in call("run", "empty_map.py").out
+
+
+MAPPED_FAILS = """\
+from penstock import Flow, each
+
+flow = Flow("fails")
+
+@flow.step
+def numbers() -> list[int]:
+    return list(range(3))
+
+@flow.step
+def work(n: int = each(numbers)) -> int:
+    assert KEEP
+    return n
+"""

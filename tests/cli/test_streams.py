@@ -1,4 +1,7 @@
-"""Outputs that are closed, full, or cannot show a character: the run goes on and its exit code is its own."""
+"""Outputs that are closed, full, or cannot show a character: the run goes on.
+
+Its exit code is its own, but no success where what it wrote is lost.
+"""
 
 import os
 import subprocess
@@ -63,17 +66,63 @@ def test_l06_closed_from_the_start(files, loud, closed, words):
     assert (done.stdout == b"") == (1 in closed)
 
 
-def test_l06_full(files, loud):
+SAID = b"penstock: standard output cannot be written any more: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "loud.py"),
+        ("run", "loud.py", "--json"),
+        ("run", "good.py"),
+        ("run", "good.py", "--json"),
+        ("graph", "good.py"),
+        ("list",),
+        ("--help",),
+        ("--version",),
+    ],
+)
+def test_l06_full(files, loud, words):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("program missing: /dev/full")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([*PROGRAM, *words], cwd=files, stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.count(SAID) == 1
+    assert b"Traceback" not in done.stderr
+
+
+def test_l06_full_where_only_the_file_prints_and_python_has_not_written_it_yet(files):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("program missing: /dev/full")
+    (files / "prints.py").write_text("print('a word')\n")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*PROGRAM, "run", "prints.py"], cwd=files, stdout=full, stderr=subprocess.PIPE, timeout=60
+        )
+    assert done.returncode == 2  # of there being no flow: no failure hides another
+    assert done.stderr.count(SAID) == 1
+
+
+def test_l06_a_failed_run_keeps_its_code_when_the_output_is_full(files):
     if not os.path.exists("/dev/full"):
         pytest.skip("program missing: /dev/full")
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            [*PROGRAM, "run", loud], cwd=files, stdout=full, stderr=subprocess.PIPE, timeout=60
+            [*PROGRAM, "run", "twice.py"], cwd=files, stdout=full, stderr=subprocess.PIPE, timeout=60
         )
+    assert done.returncode == 3
+    assert SAID not in done.stderr
+
+
+@pytest.mark.parametrize("words", [("run", "good.py", "--json"), ("graph", "good.py")])
+def test_l05_a_reader_that_is_gone_before_anything_is_written(files, words):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([*PROGRAM, *words], cwd=files, stdout=writing, stderr=subprocess.PIPE, timeout=60)
+    os.close(writing)
     assert done.returncode == 0
-    said = b"penstock: standard output cannot be written any more: No space left on device\n"
-    assert done.stderr.count(said) == 1
-    assert b"Traceback" not in done.stderr
+    assert b"cannot be written" not in done.stderr
 
 
 @pytest.mark.parametrize(

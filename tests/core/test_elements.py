@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from penstock.core import commands as c
+from penstock.core.context import RunLink
 from penstock.core.elements import Elements
 from penstock.core.errors import InputError
 from penstock.core.model import Failure
+from penstock.core.usercode import UserCode
 from penstock.flow import Flow
 from penstock.flow import each as each_of
 from tests.core.play import Play, each, fails, node, ok, yields
@@ -28,7 +30,10 @@ class Made:
         self.gone_on: list[tuple[int, int, int]] = []
         self.stopped: list[tuple[int, int]] = []
         self.elements = Elements(
-            play.machine, lambda *how: self.gone_on.append(how), lambda *how: self.stopped.append(how)
+            play.machine,
+            lambda *how: self.gone_on.append(how),
+            lambda *how: self.stopped.append(how),
+            UserCode(RunLink("run", None)),
         )
 
     def checked(self, *replies: c.Reply) -> list[c.Reply]:
@@ -171,6 +176,16 @@ class TestGivenInstead:
             flow.run(override={"words": ["a", "b"]})
 
 
+def test_s09_an_interrupted_key_cancels_the_run_and_what_it_was_a_key_of():
+    def key(element: Any) -> Any:
+        raise KeyboardInterrupt
+
+    assert listed(key).checked(value(["a", "b"])) == [
+        (c.ASKED, "interrupted"),
+        (c.ENDED, 0, 1, c.CANCELLED, None, None, 1.0, 2.0),
+    ]
+
+
 class TestKeysOfStreams:
     def poured(self, key: Any = itself, **how: Any) -> Made:
         return Made(Play(node("s", stream=True, **how), node("m", by("s", key)), node("i", each("s"))))
@@ -190,6 +205,19 @@ class TestKeysOfStreams:
         assert first[0] == c.YIELDED
         assert (reply[0], reply[3], reply[4].type) == (c.ENDED, c.FAILED, "DuplicateKey")
         assert made.stopped == [(0, 1)]
+
+    def test_s09_an_interrupt_ends_the_stream_and_no_more_keys_are_asked_for(self):
+        asked: list[Any] = []
+
+        def key(element: Any) -> Any:
+            asked.append(element)
+            raise KeyboardInterrupt
+
+        made = self.poured(key)
+        first, reply = made.checked(self.element("a"), self.element("b"))
+        assert first == (c.ASKED, "interrupted")
+        assert reply[:5] == (c.ENDED, 0, 1, c.CANCELLED, None)
+        assert (asked, made.stopped) == (["a"], [(0, 1)])
 
     def test_a_stream_that_starts_over_names_only_what_is_new(self):
         made = self.poured(attempts=2)

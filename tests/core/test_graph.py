@@ -12,7 +12,7 @@ import pytest
 
 from penstock.core.errors import CycleError, GraphError
 from penstock.core.graph import Graph
-from penstock.core.model import Accepts, Input, Limit, Need, Node, Rate, Timeout
+from penstock.core.model import Accepts, Input, Limit, LimitUse, Need, Node, Rate, Timeout
 from penstock.core.names import MAX_LENGTH, RESERVED, normal_id
 from tests.core.play import after, each, gather, never, node, optional
 
@@ -123,7 +123,9 @@ def test_no_input_is_called_like_a_parameter_of_the_run(word):
         (" a", "step ' a': a name has no space at its ends"),
         ("a//b", "step 'a//b': a part of the name is empty or only dots"),
         ("../b", "step '../b': a part of the name is empty or only dots"),
-        ("x" * 201, f"step '{'x' * 40}\\u2026': a name has at most 200 characters, this one 201"),
+        ("x" * 201, f"step '{'x' * 40}…': a name has at most 200 characters, this one 201"),
+        ("a/" + "x" * 201, f"step 'a/{'x' * 38}…': a name has at most 200 characters, this one 201"),
+        ("it's " + "x" * 201, f'step "it\'s {"x" * 35}…": a name has at most 200 characters, this one 206'),
         (
             "a[0]",
             "step 'a[0]': '[' is not allowed in a name; "
@@ -151,6 +153,8 @@ def test_g07_a_normal_name_is_its_own_normal_form():
 def test_the_longest_name():
     assert normal_id("x" * MAX_LENGTH)
     assert normal_id("é" * MAX_LENGTH)
+    deep = "/".join(["x" * MAX_LENGTH] * 50)
+    assert normal_id(deep) == deep
 
 
 # Options that do not fit
@@ -191,8 +195,8 @@ def test_the_longest_name():
             "step 'a': takes 3 of limit 'x', which has only 2",
         ),
         (
-            [node("a", limits=[Limit("x", 9).take(0)])],
-            "step 'a': takes 0 of limit 'x', which has only 9",
+            [node("a", limits=[LimitUse(Limit("x", 9), 0)])],
+            "step 'a': it takes an int of at least 1 of limit 'x', not 0",
         ),
         (
             [Node("a", never, is_async=True, runner="threads")],

@@ -201,7 +201,7 @@ def test_what_is_opened_and_iterated_is_opened(tmp_path):
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: 3, "resource 'db' returned a int; yield the value, once, or return a context manager"),
+        (lambda: 3, "resource 'db' returned an int; yield the value, once, or return a context manager"),
         (lambda: iter(()), "resource 'db' has yielded nothing"),
         (agive, "resource 'db' returned a coroutine; yield the value, once, or return a context manager"),
     ],
@@ -549,7 +549,7 @@ async def _nothing():
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: 3, "returned a int; yield the value, once, or return an async context manager"),
+        (lambda: 3, "returned an int; yield the value, once, or return an async context manager"),
         (agive, "returned a coroutine; yield the value, once, or return an async context manager"),
         (_nothing, "has yielded nothing"),
     ],
@@ -715,6 +715,153 @@ def test_async_failures_to_close_are_warnings(log):
         "resource 'b' has yielded twice; what follows its one yield closes it",
         "resource 'a' failed to close: ValueError: broken",
     ]
+
+
+def idents(name, told):
+    """A resource that says in which threads it opens and closes."""
+
+    def call():
+        told.append(threading.get_ident())
+        yield name
+        told.append(threading.get_ident())
+
+    return Resource(name, call)
+
+
+def test_what_was_opened_in_the_closing_thread_is_closed_in_it():
+    here: list[int] = []
+    there: list[int] = []
+    keeper = Keeper({})
+    keeper.lend(give, pairs(idents("a", here)))()
+    in_threads(keeper.lend(give, pairs(idents("b", there))))
+    assert keeper.close() == []
+    assert here == [threading.get_ident()] * 2
+    assert threading.get_ident() not in there
+
+
+def test_on_a_loop_what_was_opened_in_the_loops_thread_is_closed_in_it():
+    here: list[int] = []
+    there: list[int] = []
+
+    async def main():
+        keeper = Keeper({})
+        await keeper.lend(agive, pairs(idents("a", here)), True)()
+        await asyncio.to_thread(keeper.lend(give, pairs(idents("b", there))))
+        return await keeper.aclose()
+
+    assert asyncio.run(main()) == []
+    assert here == [threading.get_ident()] * 2
+    assert threading.get_ident() not in there
+
+
+@pytest.mark.parametrize("on_loop", [False, True], ids=["here", "loop"])
+def test_a_plain_one_that_does_not_close_is_left_behind_and_named(log, on_loop):
+    never = threading.Event()
+
+    def hangs():
+        yield 1
+        never.wait(30)
+        log.lines.append("hung")
+
+    keeper = Keeper({})
+    lent = keeper.lend(give, pairs(log.make("a"), Resource("b", hangs)))
+    assert in_threads(lent) == [{"a": "a", "b": 1}]
+    try:
+        said = asyncio.run(keeper.aclose(0.01)) if on_loop else keeper.close(0.01)
+        assert said == ["resource 'b' did not close within 0.01 s and is left behind"]
+        assert log.lines == ["open a", "close a"]
+    finally:
+        never.set()
+
+
+def test_the_loop_goes_on_while_a_plain_one_closes_in_a_thread():
+    async def main():
+        moved = threading.Event()
+
+        def waits():
+            yield 1
+            assert moved.wait(30)
+
+        async def move():
+            moved.set()
+
+        keeper = Keeper({})
+        await asyncio.to_thread(keeper.lend(give, pairs(Resource("db", waits))))
+        _, said = await asyncio.gather(move(), keeper.aclose())
+        return said
+
+    assert asyncio.run(main()) == []
+
+
+@pytest.mark.parametrize("how", ["thread", "loop", "async"])
+def test_who_is_hurried_leaves_behind_what_closes_and_closes_the_rest(log, how):
+    closing, never = threading.Event(), threading.Event()
+
+    def hangs():
+        yield 1
+        closing.set()
+        never.wait(30)
+
+    async def ahangs():
+        yield 1
+        closing.set()
+        await asyncio.sleep(3600)
+
+    def hurry(keeper):
+        assert closing.wait(30)
+        keeper.hurry()
+
+    async def main():
+        keeper = Keeper({})
+        if how == "async":
+            made = log.make("a", is_async=True), Resource("b", ahangs, is_async=True)
+            await keeper.lend(agive, pairs(*made), True)()
+        else:
+            await asyncio.to_thread(keeper.lend(give, pairs(log.make("a"), Resource("b", hangs))))
+        threading.Thread(target=hurry, args=(keeper,), daemon=True).start()
+        return keeper.close() if how == "thread" else await keeper.aclose()
+
+    try:
+        said = asyncio.run(main())
+        assert said == ["resource 'b' was interrupted while it closed, and is left behind"]
+        assert log.lines == ["open a", "close a"]
+    finally:
+        never.set()
+
+
+@pytest.mark.parametrize("opens", [True, False], ids=["open", "opening"])
+def test_an_async_one_that_ignores_its_cancellation_is_left_behind_and_named(log, opens):
+    async def main():
+        never, lines = asyncio.Event(), []
+
+        async def deaf():
+            if opens:
+                yield 1
+            while not never.is_set():
+                lines.append("waits")
+                try:
+                    await never.wait()
+                except asyncio.CancelledError:
+                    pass
+            if not opens:
+                yield 1
+
+        keeper = Keeper({})
+        step = asyncio.create_task(keeper.lend(agive, pairs(Resource("db", deaf, is_async=True)), True)())
+        while not (step.done() if opens else lines):
+            await asyncio.sleep(0)
+        if not opens:
+            step.cancel()  # the only one who waits for it
+            await asyncio.wait((step,))
+        try:
+            return await keeper.aclose(0.01)
+        finally:
+            never.set()
+            await settle()
+
+    late = ["resource 'db' did not close within 0.01 s"] if opens else []
+    deaf = "resource 'db' goes on although it was cancelled, and is left behind"
+    assert asyncio.run(main()) == [*late, deaf]
 
 
 def test_one_that_does_not_close_is_cancelled_and_named(log):

@@ -10,7 +10,7 @@ import pytest
 
 from penstock.core.errors import InputError
 from penstock.core.model import Failure, Ok, RunOptions, Skip, SkipCause
-from penstock.flow import Flow, each, gather, optional, outcome, use
+from penstock.flow import Flow, each, fold, gather, optional, outcome, param, use
 from tests.engine.tools import GO_ON, statuses
 
 
@@ -61,6 +61,73 @@ def test_d04_with_copies_each_consumer_has_its_own(runner):
     assert sorted(value[0][1] for value in seen) == [1, 2, 3]
     assert all(len(value[0]) == 2 for value in seen)
     assert len({id(value) for value in seen}) == 3
+
+
+COPIED = RunOptions(values="copied")
+
+
+def push(x: list[int]) -> list[int]:
+    x.append(2)
+    return x
+
+
+@pytest.mark.parametrize("runner", ["threads", "inline"])
+@pytest.mark.parametrize("wired", ["by name", "use", "bind", "each"])
+def test_d04_with_copies_inputs_and_constants_are_each_steps_own(runner, wired):
+    flow, given = Flow("flow"), [1]
+    taken: Any = {"use": use(param("x")), "each": each(param("xs")), "bind": given}
+    for name in "bc":
+        named = {} if wired == "by name" else {"x": taken[wired]}
+        flow.add(push, name=name, runner=runner, **named)
+    inputs: Any = {"by name": {"x": given}, "use": {"x": given}, "each": {"xs": [given]}, "bind": {}}
+    for _ in range(2):
+        result = flow.run(options=COPIED, **inputs[wired])
+        values = [result.items(name)[0] if wired == "each" else result[name] for name in "bc"]
+        assert values == [[1, 2], [1, 2]]
+        assert values[0] is not values[1]
+        assert given == [1]
+
+
+def test_d04_with_copies_a_condition_has_its_own_too():
+    flow, given, seen = Flow("flow"), [1], list[Any]()
+
+    def when(x: list[int], of: list[int]) -> bool:
+        seen.append((x, of))
+        return len(push(x)) == len(push(of)) == 2
+
+    def trigger(source: Any) -> bool:
+        return len(push(source.value)) == 2
+
+    source = flow.add(lambda: [1], name="source")
+    flow.add(lambda of: of, name="one", of=use(source), when=when)
+    flow.add(lambda source: source.value, name="two", source=outcome(source), trigger=trigger)
+    result = flow.run(x=given, options=COPIED)
+    assert (given, result["one"], result["two"]) == ([1], [1], [1])
+    assert seen == [([1, 2], [1, 2])]
+
+
+def test_d04_a_condition_that_cannot_have_copies_fails_its_step():
+    flow = Flow("flow")
+    flow.add(lambda: 1, name="a", when=lambda lock: True)
+    failure = flow.run(lock=threading.Lock(), options=COPIED).nodes["a"].failure
+    assert failure is not None
+    assert (failure.kind, failure.type) == ("condition", "TypeError")
+    assert "the value for 'lock' cannot be copied" in failure.text
+
+
+def test_with_copies_a_volatile_value_is_handed_on_as_it_is():
+    flow = Flow("flow")
+    made = threading.Lock()
+    lock = flow.add(lambda: made, name="lock", volatile=True)
+    many = flow.add(lambda n: made, name="many", n=each(param("ns")), volatile=True)
+    flow.add(lambda x: x, name="use", x=use(lock), when=lambda x: x is made)
+    flow.add(lambda x: x, name="all", x=gather(many))
+    flow.add(lambda x: x, name="fold", x=fold(many, lambda so_far, one: so_far + (one is made), 0))
+    result = flow.run(ns=[1, 2], options=COPIED)
+    result.raise_for_failure()
+    assert result["use"] is made
+    assert result["all"] == [made, made]
+    assert result["fold"] == 2
 
 
 def test_d04_what_cannot_be_copied_fails_its_consumer_and_says_so():

@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 import pytest
 
 from penstock.core.errors import CycleError, GraphError
-from penstock.core.model import Limit
+from penstock.core.model import Limit, RunOptions
 from penstock.flow import Context, Flow, each, gather, optional, outcome, param, use
 
 # Each case is one function; one test at the end runs them all.
@@ -652,6 +652,57 @@ def stores_come_later(flow):
 
 
 @misuse(
+    "step 'load': codec= comes with the journal",
+    error=NotImplementedError,
+)
+def codecs_come_later(flow):
+    flow.add(lambda path: path, name="load", codec="json")
+
+
+@misuse(
+    "step 'load': cache= comes with the cache",
+    error=NotImplementedError,
+)
+def caches_come_later(flow):
+    @flow.step(cache=True)
+    def load(path): ...
+
+
+@misuse(
+    "flow 'all': defaults: cache= comes with the cache",
+    error=NotImplementedError,
+)
+def caches_of_all_steps_come_later(flow):
+    Flow("all", defaults={"cache": True})
+
+
+@misuse(
+    "flow.gate comes with the journal",
+    error=NotImplementedError,
+)
+def gates_come_later(flow):
+    flow.gate("approve", timeout=60)
+
+
+@misuse(
+    "RunOptions: durability= comes with the journal",
+    error=NotImplementedError,
+)
+def durability_comes_later(flow):
+    RunOptions(on_failure="drain", durability="power")
+
+
+@misuse(
+    "Secret comes with the journal",
+    error=NotImplementedError,
+)
+def secrets_come_later(flow):
+    from penstock import Secret
+
+    Secret("token")
+
+
+@misuse(
     "run_id= comes with the journal",
     error=NotImplementedError,
 )
@@ -846,3 +897,26 @@ def test_text(wrong, text, error):
     assert type(caught.value) is error
     assert re.sub(r"at \S+\.py:\d+", "at HERE", str(caught.value)) == text
     assert len(text.splitlines()) <= 3
+
+
+def test_what_is_defined_twice_at_a_prompt_says_how_to_begin_anew():
+    names = {"flow": (flow := Flow("cells"))}
+    again = ";\nif this cell was run again, run the one with Flow('cells') first: it begins an empty flow"
+    cells = [
+        "@flow.step\ndef b(): ...",
+        "def c(): ...\nc = flow.add(c)",
+        "from penstock import switch\nswitch(flow.steps['b'], {1: flow.steps['c']}, name='d')",
+        "from penstock import Flow\nother = Flow('e')\nother.add(lambda: 1, name='f')\nflow.add(other)",
+    ]
+    for number, cell in enumerate(cells):
+        exec(compile(cell, f"<ipython-input-{number}-0>", "exec"), names)
+    for number, cell in enumerate(
+        [cells[0], "flow.add(c.function)", "flow.add(lambda: 1, name='e')", cells[3]]
+    ):
+        with pytest.raises(GraphError) as refused:
+            exec(compile(cell, f"<ipython-input-9{number}-0>", "exec"), names)
+        assert str(refused.value).endswith(again)
+    with pytest.raises(GraphError) as refused:
+        exec(compile(cells[0], "a_file.py", "exec"), names)
+    assert again not in str(refused.value)
+    assert flow.steps.keys() == {"b", "c", "e/f"}

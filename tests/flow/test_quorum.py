@@ -196,3 +196,95 @@ def test_a_quorum_of_a_stream_that_fails():
         return xs
 
     assert flow.run().nodes["too_many"].status is NodeStatus.SKIPPED
+
+
+# --- what is said of one out of reach -----------------------------------------------------------------------
+
+
+def told(flow: Flow, **how: Any) -> tuple[Any, str]:
+    result = flow.run(**how)
+    with pytest.raises(penstock.RunFailed) as failed:
+        result.raise_for_failure()
+    return result, str(failed.value)
+
+
+def test_too_few_items_are_the_reason_though_nothing_failed():
+    flow = flow_of([1, 2, 3], Quorum(5))
+    flow.add(lambda: None, name="then", after=[flow.steps["all"]])
+    result, text = told(flow)
+    why = "Quorum(5) of 'inverse' cannot be reached: it has 3 items"
+    assert result.reason == why
+    assert text == f"run {result.run_id} failed: {why}"
+    assert why in repr(result)
+    assert result.nodes["all"].reason == result.nodes["then"].reason == why
+    assert result.nodes["inverse"].reason == f"the run stopped: {why}"
+    assert result.nodes["inverse"].items[1].reason == f"the run stopped: {why}"
+
+
+@pytest.mark.parametrize(
+    ("values", "quorum", "options", "why"),
+    [
+        ([1, 0, 0], Quorum(2), {}, "Quorum(2) of 'inverse' cannot be reached: 2 of its 3 items failed"),
+        ([1], Quorum(2), {}, "Quorum(2) of 'inverse' cannot be reached: it has 1 item"),
+        ([], Quorum(1), {}, "Quorum(1) of 'inverse' cannot be reached: it has 0 items"),
+        (
+            [1, 2, 7, 8],
+            Quorum(3),
+            {"when": lambda n: n < 5},
+            "Quorum(3) of 'inverse' cannot be reached: it has 2 items, and 2 that its condition left out",
+        ),
+    ],
+)
+def test_the_items_are_counted(values, quorum, options, why):
+    result, text = told(flow_of(values, quorum, **options), options=RunOptions(on_failure="drain"))
+    assert result.reason == why
+    assert why in text
+
+
+def test_a_stream_that_broke_counts():
+    flow = Flow("flow")
+
+    def numbers() -> Iterator[int]:
+        yield 1
+        raise ValueError("broke")
+
+    items = flow.add(lambda n: n, name="items", n=each(flow.add(numbers)))
+    flow.add(lambda xs: xs, name="all", xs=gather(items, failures=Quorum(2)))
+    result, text = told(flow, options=RunOptions(on_failure="continue"))
+    assert result.reason.startswith("Quorum(2) of 'items' cannot be reached: ")
+    assert result.reason.endswith("and the stream they come from failed")
+    assert "ValueError: broke" in text
+
+
+def test_a_map_in_a_map_is_named_by_its_place():
+    flow = Flow("flow")
+    outer = flow.add(lambda: [[1, 2], [3]], name="outer")
+    lists = flow.add(lambda one: one, name="lists", one=each(outer))
+
+    def listed(one: Any) -> list[int]:
+        return list(one)
+
+    inner = flow.add(listed, name="inner", one=use(lists))
+    items = flow.add(lambda n: n, name="items", n=each(inner))
+    flow.add(lambda xs: xs, name="all", xs=gather(items, failures=Quorum(2)))
+    result, _ = told(flow)
+    assert result.reason == "Quorum(2) of 'items[1]' cannot be reached: it has 1 item"
+
+
+def test_many_maps_are_not_all_named():
+    flow = Flow("flow")
+
+    def listed(one: int) -> list[int]:
+        return [one]
+
+    inner = flow.add(listed, name="inner", one=each(flow.add(lambda: list(range(9)), name="outer")))
+    items = flow.add(lambda n: n, name="items", n=each(inner))
+    flow.add(lambda xs: xs, name="all", xs=gather(items, failures=Quorum(2)))
+    result, _ = told(flow, options=RunOptions(on_failure="continue"))
+    assert result.reason.count("cannot be reached") == 3
+    assert result.reason.endswith("; and 6 more")
+
+
+def test_a_quorum_that_holds_is_no_reason():
+    result = flow_of([1, 0, 2], Quorum(2)).run()
+    assert (result.status, result.reason) == (RunStatus.SUCCEEDED, "")

@@ -351,7 +351,7 @@ def test_a_loop_is_drawn_call_by_call():
 
     text = drawing(growing(lambda start: start > 20, max=3).graph())
     assert any(line.endswith("grow/2 ?  use grow/1") for line in text.splitlines()), text
-    assert "(when)     start of use(grow/1)" in growing(lambda start: True, max=2).explain_wiring()
+    assert "(until)    start of use(grow/1)" in growing(lambda start: True, max=2).explain_wiring()
 
 
 # ----------------------------------------------------------------------------------------------------------
@@ -375,7 +375,7 @@ def steps() -> tuple[Flow, Any]:
             "repeat(two): each call is a step of its own, so max is at most 1,000, not 1,000,000;\n"
             "a longer loop belongs inside the step",
         ),
-        ({"feed": "c"}, "repeat(two): feed='c' is not a parameter of <lambda>"),
+        ({"feed": "c"}, "repeat(two): feed='c' is not a parameter of <lambda>; it takes a, b"),
     ],
 )
 def test_wrong_arguments(given, text):

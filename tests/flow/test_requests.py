@@ -2,7 +2,9 @@
 
 # mypy: disable-error-code="empty-body, no-untyped-call"
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal, SupportsInt
 
 import pytest
 
@@ -88,6 +90,46 @@ def test_a_text_where_a_list_is_mapped_over():
     )
 
 
+@pytest.mark.parametrize(
+    ("type_", "value", "says"),
+    [
+        (list[int], [1, 2, "a", None], "element 2 of the input 'x' is str, and must be int"),
+        (list[int] | None, ["a"], "element 0 of the input 'x' is str, and must be int"),
+        (tuple[Path, ...], (Path(), "x"), "element 1 of the input 'x' is str, and must be Path"),
+        (tuple[int, str], (1, 2), "element 1 of the input 'x' is int, and must be str"),
+        (dict[str, float], {"a": 1, "b": "c"}, "the element 'b' of the input 'x' is str, and must be float"),
+        (dict[str, int], {"a": 1, 2: 2}, "the key 2 of the input 'x' is int, and must be str"),
+        (list[list[int]], [[1], 2], "element 1 of the input 'x' is int, and must be list[int]"),
+        (list[Literal["a", "b"]], ["a", "c", "b"], "element 1 of the input 'x' is str, and must be Lit"),
+    ],
+)
+def test_elements_of_the_wrong_type_are_named(type_, value, says):
+    flow = Flow("flow")
+    flow.add(lambda x: x, name="a", x=use(param("x", type_)))
+    assert text(flow, inputs={"x": value}).startswith(f"flow 'flow': {says}")
+
+
+@pytest.mark.parametrize(
+    ("type_", "value"),
+    [
+        (list[float], [1, 2.0, True]),
+        (list[Any], [1, "x"]),
+        (list[int] | list[str], [1, "x"]),
+        (list[int | None], [1, None]),
+        (list["Flow"], [1]),
+        (Sequence[int], ["x"]),
+        (tuple[int, str], (1, "x")),
+        (dict[str, Any], {"a": object()}),
+        (list[SupportsInt], ["x"]),
+        (list[int], []),
+    ],
+)
+def test_elements_that_may_be_right_pass(type_, value):
+    flow = Flow("flow")
+    flow.add(lambda x: x, name="a", x=use(param("x", type_)))
+    assert of(flow, {"x": value}, None, None).what[1] == {"x": value}
+
+
 def test_a_default_may_be_given_though_it_is_of_another_type():
     flow = Flow("flow")
 
@@ -129,7 +171,31 @@ def test_wrong_overrides(flow):
     assert text(flow, override={"enrich": 1}) == (
         "override: step 'enrich' is mapped, so its value is the list of all its items, not int"
     )
+    assert text(flow, override={"enrich": [1, "x"]}) == (
+        "override: step 'enrich' returns int, and item [1] is str"
+    )
+    assert text(flow, override={"extract": ["x"]}) == (
+        "override: step 'extract' returns list[int], and element 0 is str"
+    )
     asked(flow, override={"enrich": [1], "publish": "x"})
+    asked(flow, override={"enrich": (1, True)})
+
+
+def test_an_override_of_a_map_in_a_map_is_looked_at_item_by_item():
+    flow = Flow("flow")
+
+    @flow.step
+    def row(of: int = each(param("rows", list[int]))) -> list[str]: ...
+    @flow.step
+    def cell(of: str = each(row)) -> str: ...
+
+    assert asked(flow, inputs={}, override={"cell": [["a"], []]}, targets=["cell"])
+    assert text(flow, inputs={}, override={"cell": [[], ["a", 1]]}) == (
+        "override: step 'cell' returns str, and item [1,1] is int"
+    )
+    assert text(flow, inputs={}, override={"row": [["a"], "b"]}) == (
+        "override: step 'row' returns list[str], and item [1] is str"
+    )
 
 
 def test_an_input_asked_for_by_a_part_counts():

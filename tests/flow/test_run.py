@@ -5,11 +5,12 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from penstock.core.errors import InputError, RunCancelled, RunFailed
-from penstock.core.model import Failure, Ok, RetryPolicy, RunOptions, RunStatus, Skip, SkipCause
+from penstock.core.model import Failure, NodeStatus, Ok, RetryPolicy, RunOptions, RunStatus, Skip, SkipCause
 from penstock.flow import Context, Flow, FlowHandle, FlowResult, each, gather, optional, outcome, param, use
 
 
@@ -94,8 +95,9 @@ def test_start_and_cancel(gate):
     result = handle.result(timeout=10)
     assert result.status is RunStatus.CANCELLED
     assert len(result.abandoned) == 1
-    with pytest.raises(RunCancelled):
+    with pytest.raises(RunCancelled, match=r"^run \S+ cancelled: enough$"):
         result.raise_for_failure()
+    assert result.reason == "enough"
 
 
 def test_start_and_cancel_of_a_lone_step(gate):
@@ -174,6 +176,34 @@ def test_keep_keeps():
     assert flow.run()[a] == 1
 
 
+def test_s14_a_run_that_has_left_too_much_behind_says_so(gate):
+    _, go_on = gate
+    flow = Flow("flow")
+    for name in ("a", "b"):
+        flow.add(lambda: go_on.wait(30), name=name, runner="threads", timeout=0.01, optional=True)
+    result = flow.run(options=RunOptions(max_abandoned=1, on_failure="continue"))
+    assert (result.status, result.tolerated) == (RunStatus.FAILED, ("a", "b"))
+    text = "attempts left behind: 2, more than max_abandoned=1: "
+    assert result.reason in (text + "a, b", text + "b, a")
+    assert result.warnings == (result.reason,)
+    assert result.reason in repr(result)
+    with pytest.raises(RunFailed) as caught:
+        result.raise_for_failure()
+    assert str(caught.value) == f"run {result.run_id} failed: {result.reason}"
+    result = flow.run(options=RunOptions(max_abandoned=2, on_failure="continue"))
+    assert (result.status, result.warnings, result.reason) == (RunStatus.SUCCEEDED, (), "")
+
+
+def test_a_run_whose_deadline_has_passed_says_so(gate):
+    _, go_on = gate
+    flow = Flow("flow")
+    flow.add(lambda: go_on.wait(30), name="slow", runner="threads", optional=True)
+    result = flow.run(options=RunOptions(deadline=0.05, grace=0.01))
+    assert (result.status, result.reason, result.warnings) == (RunStatus.FAILED, "its deadline passed", ())
+    with pytest.raises(RunFailed, match=r"failed: its deadline passed$"):
+        result.raise_for_failure()
+
+
 def test_results_of_what_did_not_succeed():
     flow = Flow("flow")
 
@@ -220,6 +250,45 @@ def test_gathers_raise_drop_and_keep():
     assert flow.run().status is RunStatus.FAILED
 
 
+def split(x: int) -> list[int]:
+    if x == 2:
+        raise ValueError("2 breaks")
+    return [x, 20]
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_what_a_gather_of_two_levels_keeps_is_lists_throughout(streams):
+    def rows():
+        yield from (1, 2, 3)
+        if streams:
+            raise ValueError("the stream broke")
+
+    flow = Flow("flow")
+    outer = flow.add(rows if streams else lambda: [1, 2, 3], name="rows")
+    inner = flow.add(split, x=each(outer))
+    item = flow.add(lambda x: x, name="item", x=each(inner))
+    flow.add(lambda xs: xs, name="kept", xs=gather(gather(item, failures="keep")))
+    result = flow.run(options=RunOptions(on_failure="continue"))
+    lost = [[result.nodes["rows"].failure]] if streams else []
+    assert result["kept"] == [
+        [Ok(1), Ok(20)],
+        [Skip(SkipCause.UPSTREAM, "split[1]")],
+        [Ok(3), Ok(20)],
+        *lost,
+    ]
+
+
+def test_what_a_gather_of_three_levels_keeps_is_lists_of_lists():
+    flow = Flow("flow")
+    outer = flow.add(lambda: [1, 2], name="rows")
+    inner = flow.add(lambda x: [split(x)], name="inner", x=each(outer))
+    innermost = flow.add(lambda x: x, name="innermost", x=each(inner))
+    item = flow.add(lambda x: x, name="item", x=each(innermost))
+    flow.add(lambda xs: xs, name="kept", xs=gather(gather(gather(item, failures="keep"))))
+    result = flow.run()
+    assert result["kept"] == [[[Ok(1), Ok(20)]], [[Skip(SkipCause.UPSTREAM, "inner[1]")]]]
+
+
 def test_the_good_items_of_a_failed_map_are_there():
     flow = Flow("flow")
     flow.add(odd, x=each(param("numbers", list[int])))
@@ -240,6 +309,42 @@ def test_maps_of_maps_and_lifted_steps():
     result = flow.run()
     assert result["outer"] == [[10, 20], [], [30]]
     assert result["rows_again"] == [[(10, 2), (20, 2)], [], [(30, 1)]]
+
+
+def test_a_map_of_which_every_item_was_skipped_says_why():
+    flow = Flow("flow")
+    item = flow.add(lambda x: x, name="item", x=each(param("xs", list[int])), when=lambda: False)
+    flow.add(lambda x: x, name="below", x=use(item))
+    result = flow.run(xs=[1, 2])
+    node, below = result.nodes["item"], result.nodes["below"]
+    assert (node.status, node.skip) == (NodeStatus.SKIPPED, Skip(SkipCause.CONDITION, "item[0]"))
+    assert node.reason == "its condition said no"
+    assert (below.skip, below.reason) == (node.skip, "the condition of item[0] said no")
+    assert (node.attempts, node.duration) == (0, None)
+
+
+def test_a_map_of_which_every_item_was_skipped_names_a_failure_first():
+    flow = Flow("flow")
+    numbers = param("xs", list[int])
+    top = flow.add(odd, name="top", x=each(numbers), when=lambda x: x < 8)
+    flow.add(lambda x: x, name="below", x=use(top))
+    result = flow.run(xs=[9, 2], options=RunOptions(on_failure="continue"))
+    below = result.nodes["below"]
+    assert below.skip == Skip(SkipCause.UPSTREAM, "top[1]")
+    assert below.reason == "top[1] failed"
+
+
+def test_a_map_of_which_every_item_was_stopped_says_by_what():
+    flow = Flow("flow")
+    numbers = flow.add(lambda: [1, 2], name="numbers", runner="inline")
+    bad = flow.add(odd, name="bad", x=2, after=[numbers], runner="inline")
+    flow.add(lambda x: x, name="below", x=each(numbers), after=[bad], runner="inline")
+    flow.add(lambda x: x, name="late", x=each(numbers), runner="inline")
+    nodes = flow.run().nodes
+    assert [len(nodes[id].items or ()) for id in ("below", "late")] == [2, 2]
+    assert nodes["below"].skip == Skip(SkipCause.UPSTREAM, "bad")
+    assert (nodes["late"].status, nodes["late"].skip) == (NodeStatus.SKIPPED, Skip(SkipCause.STOPPED, "bad"))
+    assert nodes["late"].reason == "the run stopped: bad failed"
 
 
 def test_defaults_optionals_and_outcomes_take_the_place_of_values():
@@ -310,6 +415,21 @@ def test_inputs_are_checked_before_anything_starts(orders):
         orders.run(path="x", store="sqlite:///runs.db")
 
 
+@pytest.mark.parametrize("name", ["durability", "max_recoveries", "on_change", "rerun"])
+def test_options_of_later_parts_are_known(name):
+    options: Any = RunOptions
+    with pytest.raises(NotImplementedError, match=f"^RunOptions: {name}= comes with the journal$"):
+        options(**{name: 1})
+    with pytest.raises(TypeError, match=f"{name}x does not fit"):
+        options(**{f"{name}x": 1})
+
+
+def test_a_parameter_may_be_called_as_a_later_option_is():
+    flow = Flow("flow")
+    flow.add(lambda codec, **more: (codec, more), name="a", codec="json", cache=1)
+    assert flow.run()["a"] == ("json", {"cache": 1})
+
+
 def test_an_input_may_be_called_self():
     flow = Flow("flow")
     flow.add(lambda self: self, name="a")
@@ -328,3 +448,36 @@ def test_templates_and_partials_run():
         flow.add(scale.bind(by=by), name=f"by {by}")
     result = flow.run(x=5, by=2)
     assert [result[name] for name in ("scale", "by 3", "by 4")] == [10, 15, 20]
+
+
+def test_a_result_shows_only_so_much_and_says_that_there_is_more():
+    flow = Flow("flow")
+
+    def fail():
+        raise ValueError("word " * 40)
+
+    flow.add(fail)
+    shown = repr(flow.run())
+    assert shown.endswith("…>")
+    assert len(shown) < 200
+    numbers = flow.add(lambda: list(range(25)), name="numbers")
+    flow.add(lambda n: n, name="item", n=each(numbers))
+    items = flow.run(targets=["item"]).nodes["item"].items
+    assert items is not None
+    assert repr(items).startswith("[<item[0]: succeeded>, <item[1]: succeeded>, ")
+    assert repr(items).endswith("<item[19]: succeeded>, and 5 more]")
+    assert repr(flow.run(targets=["item"]).nodes) == "{<numbers: succeeded>, <item: succeeded>}"
+
+
+def test_an_observer_that_raises_without_a_word_is_named_without_a_colon():
+    def clumsy(event):
+        raise LookupError
+
+    result = flow_of_one().run(options=RunOptions(observers=[clumsy]))
+    assert result.warnings[0].endswith("clumsy raised LookupError; it is told nothing more")
+
+
+def flow_of_one():
+    flow = Flow("one")
+    flow.add(lambda: 1, name="a")
+    return flow

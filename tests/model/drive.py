@@ -178,7 +178,7 @@ class Drive:
             decide.BULK = bulk
 
     def _play(self, most_turns: int) -> Drive:
-        asked = self.machine.state.cancelled
+        asked = self.machine.state.cancelled is not None
         replies: list[c.Reply] = []
         state = self.machine.state
         for _ in range(most_turns):

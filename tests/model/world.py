@@ -318,10 +318,12 @@ class World:
                 found.append(self._gathered(need, path))
             elif need.policy == "keep" or (need.parent, path) in self.values:
                 outcome = self._outcome((need.parent, path))
-                found.append(outcome if need.policy == "keep" else outcome[1])
+                found.append(
+                    _within(outcome, len(heads) - len(path)) if need.policy == "keep" else outcome[1]
+                )
         stream = (self.source(head), outer)
         if need.policy == "keep" and self.steps[stream[0]].stream and self.broke(stream):
-            found.append(self._outcome(stream))
+            found.append(_within(self._outcome(stream), len(heads) - len(outer) - 1))
         return found
 
     def _outcome(self, one: Instance) -> tuple[str, object]:
@@ -329,6 +331,13 @@ class World:
         if life.status == "succeeded":
             return "ok", self.values.get(one)
         return ("skipped" if life.status == "skipped" else "failed"), life.why or life.status
+
+
+def _within(outcome: object, levels: int) -> object:
+    """Put an outcome where a list stands that never came to be: in so many lists of one."""
+    for _ in range(levels):
+        outcome = [outcome]
+    return outcome
 
 
 def holds(quorum: int | float, items: list[End]) -> bool:

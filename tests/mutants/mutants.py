@@ -76,7 +76,7 @@ MUTANTS = (
     Mutant(
         "a skip without its cause",
         "core/machine/judge.py",
-        "return None if s.cancelled else s.culprit",
+        "return s.culprit if s.cancelled is None else None",
         "return None",
     ),
     Mutant(

@@ -289,6 +289,22 @@ def close_all() -> int:
     return 1
 
 
+def close_all_and_stay(inside: str) -> None:
+    arrive(inside)
+    os.closerange(3, 256)
+    signal.pause()
+
+
+def stay() -> None:
+    print("here", flush=True)
+    signal.pause()
+
+
+def leave_thread(name: str) -> None:
+    """Leaves a thread behind for which the interpreter waits at its end."""
+    threading.Thread(target=threading.Event().wait, name=name).start()
+
+
 def wait_and_say(flag: str) -> str:
     """A neighbour: goes on once the test writes."""
     return wait_for(flag)
@@ -411,6 +427,28 @@ def desk(log: str) -> Iterator[int]:
     with Path(log).open("a") as file:
         file.write("close ")
     raise ValueError("the desk is stuck")
+
+
+hanging = Flow("hanging")
+
+
+@hanging.resource(scope="worker")
+def door() -> Iterator[int]:
+    yield 1
+    signal.pause()
+
+
+@hanging.step(runner="processes")
+def shut(door: int = use(door)) -> int:
+    return door
+
+
+leaving = Flow("leaving")
+
+
+@leaving.step(runner="processes")
+def leave(name: str) -> None:
+    leave_thread(name)
 
 
 @lending.step(runner="processes")

@@ -16,9 +16,10 @@ import pytest
 from penstock.core import commands as c
 from penstock.runners import aio
 from penstock.runners.aio import AioRunner
+from penstock.testing.stream_contract import StreamContract
+from penstock.testing.stream_steps import Breaks, Countdown, count_to
 from tests.runners import steps
 from tests.runners.contract import PATIENCE, Rig, RunnerContract
-from tests.runners.stream_contract import Breaks, Countdown, StreamContract, count_to
 
 
 class AioRig(Rig):

@@ -8,9 +8,10 @@ from contextvars import copy_context
 
 from penstock.core import commands as c
 from penstock.runners.inline import InlineRunner
+from penstock.testing.stream_contract import StreamContract
+from penstock.testing.stream_steps import count_to, noted
 from tests.runners import steps
 from tests.runners.contract import Rig, RunnerContract
-from tests.runners.stream_contract import StreamContract, count_to, noted
 
 
 class InlineRig(Rig):

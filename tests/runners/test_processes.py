@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
+import errno
 import functools
 import gc
 import math
@@ -25,15 +27,17 @@ from bench.memory import resident_peak
 from penstock import Flow, use
 from penstock.core import commands as c
 from penstock.core.context import Context
-from penstock.core.errors import InputError, WorkerDied
+from penstock.core.errors import GraphError, InputError, WorkerDied
 from penstock.core.events import Logged, NodePath, Progressed
 from penstock.core.model import RunOptions
 from penstock.core.ports import Pool
 from penstock.runners.processes import ProcessPool, ProcessRunner, check_function, processes
+from penstock.runners.processes.child import Child
+from penstock.testing.stream_contract import StreamContract
+from penstock.testing.stream_steps import count_to
 from tests.runners import process_steps as own
 from tests.runners import steps
 from tests.runners.contract import PATIENCE, Rig, RunnerContract
-from tests.runners.stream_contract import StreamContract
 
 
 class ProcessRig(Rig):
@@ -534,6 +538,95 @@ def test_a_main_module_without_a_guard_is_told_so(tmp_path):
     assert 'if __name__ == "__main__":' in out + errors
 
 
+GUARDED = """
+    import sys
+    from dataclasses import dataclass
+    from penstock import Flow, use
+    from penstock.runners.processes import processes
+
+    if len(sys.argv) > 1:
+        sys.modules["cloudpickle"] = None
+
+    if __name__ == "__main__":
+        flow = Flow("main")
+
+        @dataclass
+        class Point:
+            x: int
+
+        @flow.step
+        def make(x: int) -> Point:
+            return Point(x)
+
+        @flow.step
+        def move(point: Point = use(make)) -> Point:
+            assert type(point) is Point
+            return Point(point.x + 1)
+
+        with processes(1) as pool:
+            try:
+                result = flow.run(runner=pool, x=1)
+            except ValueError as error:
+                sys.exit(str(error))
+        assert result["move"] == Point(2), result
+        assert type(result["move"]) is Point
+        print("done")
+"""
+
+
+def test_what_stands_under_the_guard_is_told_so(tmp_path):
+    process = script(tmp_path, GUARDED, str(tmp_path / "script.py"), "without")
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert errors == (
+        "step 'make': runner='processes': 'make' cannot travel to a process: it stands under "
+        '`if __name__ == "__main__":`, which holds in this process only, and a process finds things by their '
+        "module and name; put it above that, or install penstock[cloudpickle]\n"
+    )
+
+
+def test_what_stands_under_the_guard_travels_with_cloudpickle(tmp_path):
+    pytest.importorskip("cloudpickle")
+    assert said(script(tmp_path, GUARDED)) == "done\n"
+
+
+def test_a_name_that_is_bound_above_the_guard_too_is_found_there(tmp_path):
+    program = """
+        import sys
+        from penstock.runners.processes import check_function
+        from penstock.runners.processes.reference import guarded
+
+        sys.modules["cloudpickle"] = None
+
+        def both(): ...
+
+        if "__main__" == __name__:
+            def both(): ...
+            class Shape: ...
+            try:
+                def area(): ...
+            finally:
+                pass
+            check_function(both)
+            print(*sorted(guarded()))
+        else:
+            def there(): ...
+    """
+    assert said(script(tmp_path, program)) == "Shape area\n"
+
+
+def test_a_step_that_cannot_travel_is_an_error_of_the_graph_where_it_names_the_runner(monkeypatch, pool):
+    monkeypatch.setitem(sys.modules, "cloudpickle", None)
+    flow = Flow("flow")
+    flow.add(lambda: 1, name="a", runner="processes")
+    with pytest.raises(GraphError, match=r"^step 'a': runner='processes': '.*<lambda>' cannot travel"):
+        flow.graph()
+    flow = Flow("flow")
+    flow.add(lambda: 1, name="a")
+    flow.graph()
+    with pytest.raises(InputError, match=r"^step 'a': runner='processes': '.*<lambda>' cannot travel"):
+        flow.run(runner=pool)
+
+
 def test_what_is_typed_in_has_no_path(tmp_path):
     program = (
         "import sys; sys.modules['cloudpickle'] = None\n"
@@ -633,6 +726,14 @@ def test_s08_a_step_that_closes_the_pipe_fails_alone(rig):
     assert rig.run(steps.add, x=1, y=1) == (c.OK, 2)
 
 
+def test_a_worker_that_closes_its_pipe_and_stays_is_killed_and_that_is_said(rig, meet):
+    meeting = meet()
+    node = rig.submit(own.close_all_and_stay, inside=meeting.inside)
+    meeting.wait()
+    failure = rig.end(node)[4]
+    assert failure.text == "the worker process has closed its pipe to the pool, and was killed for that"
+
+
 def test_a_step_that_forks_and_comes_back_twice_ends_once(rig):
     node = rig.submit(own.come_back_twice)
     assert rig.end(node)[3:5] == (c.OK, 5)
@@ -667,6 +768,139 @@ def test_workers_that_cannot_start_fail_what_waits_for_them(monkeypatch, rig):
     assert failure.text == "no worker process can be started: the last one exited with status 9"
     monkeypatch.undo()
     assert rig.run(steps.add, x=1, y=1) == (c.OK, 2)
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[None]]:
+    """A system that starts so many workers, and no more; gives the tries that it has refused."""
+
+    def allow(many: int) -> list[None]:
+        refused: list[None] = []
+
+        def make() -> Child:
+            nonlocal many
+            if not many:
+                refused.append(None)
+                raise OSError(errno.EMFILE, "Too many open files")
+            many -= 1
+            return Child()
+
+        monkeypatch.setattr("penstock.runners.processes.dispatch.Child", make)
+        return refused
+
+    return allow
+
+
+def test_the_workers_that_can_be_had_do_it_all(few):
+    refused = few(2)
+    with processes(8, prefetch=0) as pool:
+        rig = ProcessRig(pool)
+        rig.open()
+        nodes = [rig.submit(steps.add, x=1, y=y) for y in range(60)]
+        assert [rig.end(node)[3:5] for node in nodes] == [(c.OK, 1 + y) for y in range(60)]
+        assert len(pool.pids) == 2
+        assert refused
+        rig.close()
+    assert pool.warnings == ["only 2 of 8 workers could be started: [Errno 24] Too many open files"]
+
+
+def test_without_a_single_worker_it_is_given_up(few):
+    few(0)
+    with processes(8) as pool:
+        rig = ProcessRig(pool)
+        rig.open()
+        ends = [rig.end(rig.submit(steps.add, x=1, y=1)) for _ in range(3)]
+        assert {(end[3], end[4].kind) for end in ends} == {(c.FAILED, "lost_worker")}
+        assert "no worker process can be started: [Errno 24]" in ends[0][4].text
+        rig.close()
+
+
+def test_where_the_last_worker_dies_and_none_can_be_had_it_is_given_up(few, meet):
+    few(1)
+    with processes(2, prefetch=0) as pool:
+        rig = ProcessRig(pool)
+        rig.open()
+        meeting = meet()
+        held = rig.submit(own.hold, inside=meeting.inside, release=meeting.release)
+        pid = meeting.wait()
+        behind = rig.submit(steps.add, x=1, y=1)
+        os.kill(pid, signal.SIGKILL)
+        assert "died with signal 9" in rig.end(held)[4].text
+        assert "no worker process can be started" in rig.end(behind)[4].text
+        rig.close()
+
+
+def test_a_lone_worker_at_a_stream_that_waits_is_none_for_the_others(few):
+    few(1)
+    with processes(2, prefetch=0) as pool:
+        rig = ProcessRig(pool)
+        rig.open()
+        contract = TestProcesses()
+        stream = contract.begin(rig, count_to, upto=1, many=3)
+        rig.until(lambda: contract.elements(rig, stream) == [0])
+        assert "no worker process can be started" in rig.end(rig.submit(steps.add, x=1, y=1))[4].text
+        contract.go_on(rig, stream, 9)
+        assert rig.end(stream)[3] == c.OK
+        assert rig.run(steps.add, x=1, y=1) == (c.OK, 2)
+        rig.close()
+
+
+def test_a_worker_that_cannot_be_started_leaves_nothing_open(monkeypatch):
+    def no_more() -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("penstock.runners.processes.board.make", no_more)
+    before = os.listdir("/proc/self/fd")
+    for _ in range(3):
+        with pytest.raises(OSError, match="Too many"):
+            Child()
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_a_pool_whose_thread_cannot_be_started_can_be_closed(monkeypatch):
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    before = os.listdir("/proc/self/fd")
+    with processes(1) as pool:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                ProcessRig(pool).open()
+        assert len(os.listdir("/proc/self/fd")) == len(before)
+        pool._dispatcher.drop()
+        pool._dispatcher.wait()
+
+
+# Lost runs
+
+
+def test_a_run_whose_event_loop_was_closed_harms_no_other(meet):
+    """Its worker, too, is given back, though its step would never end."""
+    meeting = meet()
+    lost, good = Flow("lost"), Flow("good")
+    lost.add(own.hold, name="held", runner="processes")
+    good.add(steps.add, name="add", runner="processes")
+
+    def lose(pool: ProcessPool) -> None:
+        loop = asyncio.new_event_loop()
+
+        async def main() -> None:
+            task = asyncio.ensure_future(
+                lost.arun(runner=pool, inside=meeting.inside, release=meeting.release, result=None)
+            )
+            await asyncio.to_thread(meeting.wait)
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+
+        try:
+            loop.run_until_complete(main())
+        finally:
+            loop.close()
+
+    with processes(1, prefetch=0) as pool:
+        lose(pool)
+        for _ in range(2):
+            assert good.start(runner=pool, x=1, y=1).result(PATIENCE)["add"] == 2
 
 
 def test_what_was_taken_back_is_not_failed_too(monkeypatch, rig):
@@ -889,6 +1123,46 @@ def test_the_time_in_the_queue_is_not_counted(rig, meet):
     began, ended = rig.end(node)[6:]
     assert released <= began <= ended <= time.monotonic()
     assert [reply[3] for reply in rig.of(node, c.BEGAN)] == [began]
+
+
+def _abandon(rig: ProcessRig, node: int, pid: int) -> None:
+    rig.stop(node)
+    rig.abandon(node)
+
+
+@pytest.mark.parametrize(
+    ("end", "result"),
+    [
+        (_abandon, c.CANCELLED),
+        (lambda rig, node, pid: rig.stop(node, timeout=True), c.CANCELLED),
+        (lambda rig, node, pid: os.kill(pid, signal.SIGKILL), c.FAILED),
+    ],
+    ids=["abandoned", "too late", "lost"],
+)
+def test_an_attempt_that_was_ended_says_when_it_began(rig, meet, end, result):
+    other, meeting = meet(), meet()
+    rig.submit(own.hold, inside=other.inside, release=other.release)
+    other.wait()
+    before = time.monotonic()
+    node = rig.submit(own.hold, inside=meeting.inside, release=meeting.release)
+    pid = meeting.wait()
+    met = time.monotonic()
+    end(rig, node, pid)
+    reply = rig.end(node)
+    assert reply[3] == result
+    assert before <= reply[6] <= met <= reply[7] <= time.monotonic()
+    other.go()
+
+
+def test_a_stream_that_was_ended_says_when_it_began(rig, meet):
+    before = time.monotonic()
+    node = _stream(rig, own.stream_poison)
+    rig.runner.go_on(node, node + 1, 10)
+    rig.until(lambda: bool(rig.of(node, c.YIELDED)))
+    seen = time.monotonic()
+    reply = rig.end(node)
+    assert before <= reply[6] <= seen
+    assert reply[6] < reply[7]
 
 
 # Streams
@@ -1147,7 +1421,10 @@ def test_a_pool_that_is_forgotten_ends():
     del rig, pool
     gc.collect()
     assert gone(*pids)
-    assert children().isdisjoint(pids)
+    end = time.monotonic() + PATIENCE
+    while not children().isdisjoint(pids):  # dead, and the pool's thread is about to wait for it
+        assert time.monotonic() < end
+        time.sleep(0.005)
 
 
 def test_s22_a_forked_process_leaves_the_pool_alone(rig):
@@ -1285,6 +1562,21 @@ def test_a_step_that_hangs_fails_at_its_timeout_and_others_go_on(pool, meet):
     reader.join(PATIENCE)
 
 
+def test_a_step_that_is_cancelled_with_its_run_has_run_as_long_as_it_did(pool, meet):
+    meeting = meet()
+    told: list[Any] = []
+    flow = Flow("ended")
+    flow.add(own.hang_in_c, name="hangs")
+    options = RunOptions(grace=0.01, observers=[told.append])
+    handle = flow.start(runner=pool, options=options, inside=meeting.inside)
+    meeting.wait()
+    handle.cancel("enough")
+    result = handle.result()
+    (end,) = [event for event in told if type(event).__name__ == "NodeCancelled"]
+    assert 0 < end.ended - end.began < result.duration
+    assert result.nodes["hangs"].duration == end.ended - end.began
+
+
 def test_a_step_by_name_brings_a_pool_of_its_own():
     flow = Flow("named")
     first = flow.add(own.add, name="first", runner="processes")
@@ -1327,3 +1619,42 @@ def test_a_resource_of_a_worker_is_opened_once_and_closed_at_its_end(tmp_path):
         assert log.read_text() == "open "
     assert log.read_text() == "open close "
     assert any("the desk is stuck" in warning for warning in pool.warnings)
+
+
+def test_a_worker_that_a_thread_keeps_from_ending_is_killed_and_named(monkeypatch):
+    monkeypatch.setattr("penstock.runners.processes.dispatch._LEAVE", 0.5)
+    result = own.leaving.run(name="forgotten")
+    assert result.status.value == "succeeded"
+    (warning,) = result.warnings
+    assert "told to end, it had not after 0.5 s" in warning
+    assert warning.endswith("threads that its steps have left, which are no daemons: 'forgotten'")
+
+
+def test_a_resource_that_does_not_close_is_named_when_its_worker_is_killed(monkeypatch):
+    monkeypatch.setattr("penstock.runners.processes.dispatch._LEAVE", 0.5)
+    result = own.hanging.run()
+    assert result.status.value == "succeeded"
+    (warning,) = result.warnings
+    assert warning.endswith("what it was at: the closing of 'door'")
+
+
+def test_ctrl_c_in_a_program_that_waits_for_a_started_run_ends_it_as_ever(tmp_path):
+    process = script(
+        tmp_path,
+        """
+        import signal, sys
+        from penstock import Flow
+        from tests.runners import process_steps as own
+
+        flow = Flow("flow")
+        flow.add(own.stay, name="stay", runner="processes")
+        if __name__ == "__main__":
+            flow.start().result()
+        """,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "here\n"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == -signal.SIGINT
+    assert errors.endswith("KeyboardInterrupt\n")

@@ -12,9 +12,10 @@ import pytest
 
 from penstock.core import commands as c
 from penstock.runners.threads import ThreadRunner
+from penstock.testing.stream_contract import StreamContract
+from penstock.testing.stream_steps import count_to
 from tests.runners import steps
 from tests.runners.contract import PATIENCE, Rig, RunnerContract, context_of
-from tests.runners.stream_contract import StreamContract, count_to
 
 
 class ThreadRig(Rig):
@@ -38,6 +39,21 @@ class ThreadRig(Rig):
 
 def wait(flag: threading.Event) -> None:
     assert flag.wait(PATIENCE)
+
+
+def allow(monkeypatch: pytest.MonkeyPatch, many: int) -> None:
+    """As a system that lets so many threads of the pool live, and no more."""
+    start = threading.Thread.start
+
+    def limited(thread: threading.Thread) -> None:
+        nonlocal many
+        if thread.name.startswith("penstock-"):
+            if not many:
+                raise RuntimeError("can't start new thread")
+            many -= 1
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
 
 
 def hold(inside: threading.Event, release: threading.Event, result: str = "") -> str:
@@ -403,6 +419,62 @@ class TestThreads(StreamContract, RunnerContract):
     def kept(rig: Rig) -> int:
         rig.take()
         return len(rig.replies)
+
+    def test_no_more_threads_than_the_system_allows(self, monkeypatch):
+        """Those that there are take what waits."""
+        rig = ThreadRig(8)
+        warned: list[str] = []
+        rig.runner.warn = warned.append
+        rig.open()
+        allow(monkeypatch, 2)
+        nodes = [rig.submit(steps.add, x=1, y=node) for node in range(20)]
+        assert [rig.end(node)[3:5] for node in nodes] == [(c.OK, 1 + y) for y in range(20)]
+        monkeypatch.undo()
+        rig.close()
+        assert warned == ["no more than 2 threads could be started: can't start new thread"]
+
+    @pytest.mark.parametrize(("retry_on", "retryable"), [(None, False), ((RuntimeError,), True)])
+    def test_where_no_thread_can_be_started_attempts_fail_and_say_so(self, monkeypatch, retry_on, retryable):
+        rig = ThreadRig(8)
+        rig.open()
+        allow(monkeypatch, 0)
+        node = rig.submit(steps.add, retry_on=retry_on, x=1, y=1)
+        failure = rig.end(node)[4]
+        assert (failure.type, failure.retryable, failure.trace) == ("RuntimeError", retryable, "")
+        assert failure.text.startswith("can't start new thread: the system allows no more of them (ulimit -u")
+        monkeypatch.undo()
+        assert rig.run(steps.add, x=1, y=1) == (c.OK, 2)
+        rig.close()
+
+    def test_a_lone_thread_that_a_stream_keeps_is_none_for_the_others(self, monkeypatch):
+        """The stream may wait for what they do."""
+        rig = ThreadRig(8)
+        rig.open()
+        allow(monkeypatch, 1)
+        stream = self.begin(rig, count_to, upto=1, many=3)
+        rig.until(lambda: self.elements(rig, stream) == [0])
+        failure = rig.end(rig.submit(steps.add, x=1, y=1))[4]
+        assert "can't start new thread" in failure.text
+        self.go_on(rig, stream, 9)
+        assert rig.end(stream)[3] == c.OK
+        assert rig.run(steps.add, x=1, y=1) == (c.OK, 2)
+        rig.close()
+
+    def test_what_waits_behind_a_stream_that_takes_the_last_thread_fails(self, monkeypatch):
+        rig = ThreadRig(8)
+        rig.open()
+        allow(monkeypatch, 1)
+        inside, release = threading.Event(), threading.Event()
+        first = rig.submit(lambda: hold(inside, release))
+        wait(inside)
+        stream = self.begin(rig, count_to, many=1)
+        behind = rig.submit(steps.add, x=1, y=1)
+        release.set()
+        assert rig.end(first)[3] == c.OK
+        assert "can't start new thread" in rig.end(behind)[4].text
+        self.go_on(rig, stream, 9)
+        assert rig.end(stream)[3] == c.OK
+        rig.close()
 
     def test_a_size_of_nothing_is_refused(self):
         with pytest.raises(ValueError, match="at least 1"):

@@ -329,6 +329,38 @@ class TestMistakes:
         with pytest.raises(NotWaiting, match="'load' has no timeout"):
             run.time_out("load")
 
+    @pytest.mark.parametrize(
+        ("error", "shown"),
+        [("text", "'text'; say RuntimeError('text')"), (3, "3"), (int, "<class 'int'>"), (None, "None")],
+    )
+    def test_no_error(self, manual, error, shown):
+        run = manual(orders(), path="x")
+        with pytest.raises(TypeError) as refused:
+            run.fail("load", error)
+        assert str(refused.value) == f"fail: error is an exception or a class of them, not {shown}"
+        assert run.started == ["load"]
+
+    def test_a_closed_run_says_so(self):
+        run = begin(orders(), path="x")
+        run.close()
+        closed = "the run was closed before its end, and goes on no more"
+        assert repr(run) == f"<manual run of 'orders': {closed}>"
+        for answer in (run.finish, run.fail, run.call):
+            with pytest.raises(NotWaiting) as refused:
+                answer("load")
+            assert str(refused.value) == f"no attempt of 'load' waits for an answer: {closed}"
+        for act in (run.cancel, run.hurry, lambda: run.advance(1), lambda: run.result):
+            with pytest.raises(NotWaiting, match="was closed before its end"):
+                act()
+
+    def test_time_never_runs_backwards(self, manual):
+        run = manual(orders(), path="x")
+        for seconds in (-1, "3", float("nan"), float("inf")):
+            with pytest.raises(ValueError, match="a clock is advanced by 0 s or more, not "):
+                run.advance(seconds)
+        run.advance(0)
+        assert run.clock() == 0
+
     def test_no_gate(self, manual):
         run = manual(orders(), path="x")
         with pytest.raises(NotWaiting, match="'load' does not wait for an answer, it is running"):
@@ -347,7 +379,7 @@ class TestMistakes:
             begin(Other())
 
     def test_no_room(self):
-        with pytest.raises(ValueError, match="capacity must be at least 1"):
+        with pytest.raises(ValueError, match="capacity is an int of at least 1"):
             ManualRunner(0)
 
 

@@ -140,6 +140,22 @@ class TestMistakes:
             run_step(graph, "gate")
 
 
+def test_a_step_that_is_not_there_is_said_with_those_that_are():
+    other = Flow("other")
+    for name in ("load", "parse"):
+        other.add(lambda: 1, name=name)
+    for asked, rest in (("lod", "; did you mean 'load'?"), ("c", " (it has load, parse)")):
+        with pytest.raises(InputError) as refused:
+            run_step(other, asked)
+        assert str(refused.value) == f"'other' has no step {asked!r}{rest}"
+    with pytest.raises(InputError, match="'empty' has no step 'c'; it has none"):
+        run_step(Flow("empty"), "c")
+    for number in range(9):
+        other.add(lambda: 1, name=f"n{number}")
+    with pytest.raises(InputError, match=r"n4, n5 …\)$"):
+        run_step(other, "zzz")
+
+
 class TestFakeContext:
     def test_it_remembers(self):
         context = FakeContext(attempt=3)
@@ -157,8 +173,13 @@ class TestFakeContext:
     def test_it_is_not_cancelled_and_has_no_folder_unless_one_is_given(self):
         context = FakeContext()
         assert (context.path, context.key, context.attempt, context.cancelled) == ("step", (), 1, False)
-        with pytest.raises(RuntimeError, match="has no folder"):
-            context.workdir  # noqa: B018
+        for look in (lambda: context.workdir, lambda: context.published):
+            with pytest.raises(RuntimeError) as no_folder:
+                look()
+            assert str(no_folder.value) == (
+                "<Context step, attempt 1 of run test> has no folder; give the step one with "
+                "FakeContext(workdir=tmp_path), as the argument for its Context"
+            )
         context.ask_to_stop()
         assert context.cancelled
 

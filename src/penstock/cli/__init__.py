@@ -8,7 +8,10 @@ def main() -> int:
     import sys
 
     from .app import command
-    from .streams import make_steady
+    from .exits import FAILED, SUCCEEDED
+    from .streams import lost, make_steady, show
 
     make_steady()
-    return command(sys.argv[1:])
+    code = command(sys.argv[1:])
+    show("")  # what a step printed may still be on its way
+    return FAILED if code == SUCCEEDED and lost() else code

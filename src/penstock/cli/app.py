@@ -29,7 +29,7 @@ exit codes: 0 succeeded, 1 failed, 2 usage, 3 graph invalid, 4 store, 5 waiting,
             130 interrupted, 143 terminated
 
 Ctrl-C ends a run in order, a second time at once; SIGTERM and SIGHUP do the same.
-An output that is closed or full does not end it.
+An output that is closed or full does not end it; where the disk was full, the exit code is 1 instead of 0.
 """
 
 
@@ -63,9 +63,11 @@ def command(words: Sequence[str]) -> int:
     try:
         return _dispatch(words)
     except Misuse as error:
-        for number, line in enumerate(str(error).splitlines()):
+        from penstock.core.visible import one_line, visible
+
+        for number, line in enumerate(map(one_line, str(error).splitlines())):
             complain(line) if not number else show(f"  {line}\n", sys.stderr)
-        show(error.trace, sys.stderr)
+        show(visible(error.trace), sys.stderr)
         return error.code
     except KeyboardInterrupt:
         complain("interrupted")

@@ -36,6 +36,7 @@ def as_json(result: RunResult, tally: Any) -> str:
         "run_id": result.run_id,
         "flow": tally.flow,
         "status": result.status.value,
+        "reason": result.reason or None,
         "duration": result.duration,
         "nodes": {id: _node(result, id, row) for id, row in tally.rows.items()},
         "outputs": outputs,

@@ -1,4 +1,8 @@
-"""Standard output and error that never fail: closed, full or of a poor encoding, a run goes on."""
+"""Standard output and error that never raise: closed, full or of a poor encoding, a run goes on.
+
+What could not be written to a full disk is told, and the program's exit code says so. A reader that went away
+has seen enough, and an output that was closed from the start was not wanted.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+_lost = False
+
+
+def lost() -> bool:
+    """Whether something for standard output could not be written."""
+    return _lost
+
+
+def _lose(error: OSError) -> None:
+    global _lost
+    if not _lost:
+        _lost = True
+        complain(f"standard output cannot be written any more: {error.strerror or error}")
+
 
 class _Steady(io.FileIO):
-    """A file descriptor to write to. When nobody takes what is written any more, it goes nowhere, quietly."""
+    """A file descriptor to write to. When nobody takes what is written any more, it goes nowhere.
+
+    Args:
+        number: The descriptor.
+        closefd: Whether closing this closes it.
+        matters: What cannot be written there is told.
+    """
+
+    def __init__(self, number: int, *, closefd: bool, matters: bool) -> None:
+        super().__init__(number, "wb", closefd=closefd)
+        self._matters = matters
 
     def write(self, data: Any, /) -> Any:
         try:
@@ -24,8 +52,8 @@ class _Steady(io.FileIO):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.fileno())
         os.close(nowhere)
-        if self.fileno() == 1 and not isinstance(error, BrokenPipeError):
-            complain(f"standard output cannot be written any more: {error.strerror}")
+        if self._matters and not isinstance(error, BrokenPipeError):
+            _lose(error)
 
 
 def make_steady() -> None:
@@ -54,7 +82,7 @@ def _occupy(number: int) -> None:
 
 def _steady(number: int, old: io.TextIOWrapper | None) -> io.TextIOWrapper:
     return io.TextIOWrapper(
-        io.BufferedWriter(_Steady(number, "wb", closefd=False)),
+        io.BufferedWriter(_Steady(number, closefd=False, matters=number == 1)),
         encoding=old.encoding if old is not None else "utf-8",
         errors="backslashreplace",
         line_buffering=number == 2 or (old is not None and old.line_buffering),
@@ -81,7 +109,9 @@ def kept_clean() -> Iterator[TextIO]:
     kept = os.dup(1)
     os.dup2(2, 1)
     real = io.TextIOWrapper(
-        io.BufferedWriter(_Steady(kept, "wb")), encoding=stdout.encoding, errors="backslashreplace"
+        io.BufferedWriter(_Steady(kept, closefd=True, matters=True)),
+        encoding=stdout.encoding,
+        errors="backslashreplace",
     )
     try:
         yield real
@@ -109,7 +139,12 @@ def show(text: str, stream: TextIO | None = None) -> None:
     try:
         stream.write(text)
         stream.flush()
-    except (OSError, ValueError):
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        if stream is not sys.stderr:
+            _lose(error)
+    except ValueError:  # it is closed
         pass
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from copy import deepcopy
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .binding import Binder
+from .binding import Arguments, Binder
 from .commands import CANCELLED, ENDED, FAILED, GONE, OK, Reply
 from .context import Context
-from .events import NodePath
 from .failures import failure_of
 from .folds import Folds, fold_slice
 from .idle import IdleWatch
 from .machine.state import State
-from .model import Node, RunOptions
+from .model import Condition, Need, Node, NodePath, RunOptions
 from .ports import Work
 
 if TYPE_CHECKING:
@@ -85,13 +83,11 @@ class Attempts:
         if of.kind == "gather":
             arguments = self.folds.arguments(i, token, of)
             if self._copied:
-                arguments["items"] = _copy(arguments["items"], "items")
+                arguments.update(self._own({"items": arguments["items"]}, [("items", of.needs[0])]))
             return (i, token, fold_slice, arguments, None, None, self._plan.kind[node])
         arguments = self.binder.arguments(i)
         if self._copied:
-            for need in of.needs:
-                if need.param in arguments:
-                    arguments[need.param] = _copy(arguments[need.param], need.param)
+            arguments = self._own(arguments, [(need.param, need) for need in of.needs])
         context = None
         if of.context is not None:
             context = arguments[of.context] = self._context(i, token, of)
@@ -103,6 +99,18 @@ class Attempts:
             call = self.permits.lend(i, token, of, call, runner)
         retry_on = of.retry.retry_on if of.retry is not None else None
         return (i, token, call, arguments, retry_on, context, self._plan.kind[node])
+
+    def question(self, i: int, condition: Condition, *, outcomes: bool) -> Arguments:
+        """The arguments of a condition; see `Binder.question`.
+
+        Raises:
+            BaseException: As of `work`.
+        """
+        arguments = self.binder.question(i, condition, outcomes=outcomes)
+        if self._copied:
+            needs = self._plan.nodes[self._plan.node[self._state.site[i]]].needs
+            return self._own(arguments, [(param, needs[index]) for param, index in condition.needs])
+        return arguments
 
     @property
     def busy(self) -> bool:
@@ -133,6 +141,14 @@ class Attempts:
             folder.publish()
         else:
             folder.discard()
+
+    def _own(self, arguments: Arguments, needs: Iterable[tuple[str | None, Need]]) -> Arguments:
+        """Copies of arguments, for one consumer alone; what is volatile is handed on as it is."""
+        nodes, index = self._plan.nodes, self._plan.index
+        as_it_is = {param for param, need in needs if nodes[index[need.node]].volatile}
+        return {
+            param: value if param in as_it_is else _copy(value, param) for param, value in arguments.items()
+        }
 
     def _context(self, i: int, token: int, of: Node) -> Context:
         path: NodePath = self._state.path(i)
@@ -167,7 +183,9 @@ class Attempts:
         self.idle.beat(i, self._clock())
 
 
-def _copy(value: Any, param: str | None) -> Any:
+def _copy(value: Any, param: str) -> Any:
+    from copy import deepcopy
+
     try:
         return deepcopy(value)
     except Exception as error:

@@ -4,6 +4,11 @@ See `resources.py` for whose bag it is. What opens and closes a resource runs in
 attempt that came first: variables that it sets are seen by itself alone, when it closes too. An async one
 lives in a task of its own, because much of what is entered in one task (a task group, a cancel scope) cannot
 be left in another.
+
+A plain one that was opened in the thread that closes the bag is closed there, because much (a connection,
+what belongs to an event loop) wants to be left where it was entered; an interrupt may be raised in it. One
+that was opened in another thread, which has ended meanwhile, is closed in a thread of its own and left behind
+if that takes too long.
 """
 
 from __future__ import annotations
@@ -13,10 +18,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import Context as Variables
 from contextvars import copy_context
 from copy import copy
+from queue import Empty, SimpleQueue
+from threading import get_ident
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from .failures import text_of
+from .apart import Apart
+from .failures import said_by
 from .model import Resource
+from .visible import a_kind
 
 if TYPE_CHECKING:
     import asyncio
@@ -24,8 +34,14 @@ if TYPE_CHECKING:
 Pairs = Sequence[tuple[str, Resource]]
 """Pairs (parameter, resource)."""
 
-_CANCELLED_WITHIN = 1.0
-"""Seconds that an async resource has to end after it was cancelled."""
+CLOSE_WITHIN = 30.0
+"""Seconds that a resource may take to close."""
+
+_HURRIED_WITHIN = 1.0
+"""Seconds that a resource has to end after it was cancelled, and to close after the run was hurried."""
+
+_PIECE = 0.5
+"""Seconds: a signal that comes in the instant before a thread goes to sleep is not seen before it wakes."""
 
 
 class Bag:
@@ -34,11 +50,15 @@ class Bag:
     Attributes:
         opened: What is open, in the order in which it was.
         closed: Nothing more may be opened.
+        busy: One is being closed in the thread that closes the bag: an interrupt may be raised in it.
     """
 
     def __init__(self) -> None:
         self.opened: list[Slot] = []
         self.closed = False
+        self.busy = False
+        self._hurried = False
+        self._wake: Callable[[], object] = bool  # tells who waits for a closing that it is to be left behind
         self._slots: dict[Any, Slot] = {}
         self._lock = threading.Lock()
         self._warnings: list[str] = []
@@ -129,8 +149,8 @@ class Bag:
 
     def _keep(self, slot: Slot, opening: Opening, done: Opened, variables: Variables) -> None:
         """Notes that a resource is open; one that comes too late is closed at once."""
+        slot.variables, slot.thread = variables, get_ident()
         if self._opened(slot, opening, done):
-            slot.variables = variables
             opening.finish()
             return
         variables.run(_leave, slot.resource, done)
@@ -168,13 +188,27 @@ class Bag:
                 pass
         return await _aleave(slot.resource, done)
 
-    def close(self) -> list[str]:
+    def hurry(self) -> None:
+        """What is being closed is left behind at once, what comes after it soon. From any thread, and from a
+        signal handler."""
+        self._hurried = True
+        self._wake()
+
+    def close(self, within: float) -> list[str]:
         """See `Keeper.close`."""
         for slot in self._last_first():
-            if slot.host is None:
-                self._warnings += slot.leave()
-            else:
+            self._warnings += slot.in_use()
+            if slot.host is not None:
                 self._warnings.append(f"resource {slot.resource.id!r} is not closed: its event loop is gone")
+            elif slot.thread == get_ident():
+                self._leave_here(slot)
+            else:
+                bell: SimpleQueue[bool] = SimpleQueue()
+                self._wake = lambda bell=bell: bell.put(False)  # type: ignore[misc]  # mypy cannot infer it
+                limit = self._limit(within)
+                call = slot.leave_apart(lambda bell=bell: bell.put(True))  # type: ignore[misc]
+                self._warnings += _left(slot.resource, call, _heard(bell, limit), limit)
+        self._wake = bool
         return self._said()
 
     async def aclose(self, within: float) -> list[str]:
@@ -183,26 +217,102 @@ class Bag:
 
         cancelled: asyncio.CancelledError | None = None
         for slot in self._last_first():
-            if slot.host is None:
-                self._warnings += slot.leave()
-                continue
             self._warnings += slot.in_use()
-            if slot.end is not None:
-                _set(slot.end)
             try:
-                self._warnings += await _ended(slot.host, slot.resource, within)
+                if slot.host is not None:
+                    await self._end(slot, slot.host, within)
+                elif slot.thread == get_ident():
+                    self._leave_here(slot)
+                else:
+                    await self._leave_apart(slot, within)
             except (
                 asyncio.CancelledError
             ) as error:  # whoever waits is in a hurry; what is open is not forgotten
-                cancelled, within = error, 0.0
+                cancelled, self._hurried = error, True
         for slot in self._slots.values():
-            task = slot.opening.task if slot.opening is not None else None
-            if task is not None:
-                task.cancel()
-                self._warnings += await _ended(task, slot.resource, within)
+            tasks = [*slot.given_up, slot.opening.task if slot.opening is not None else None]
+            for task in tasks:
+                if task is None or task.done():
+                    continue
+                if not await _cancelled(task):
+                    self._warnings.append(_deaf(slot.resource))
+                elif not task.cancelled():
+                    self._warnings += task.result()
+        self._wake = bool
         if cancelled is not None:
             raise cancelled
         return self._said()
+
+    def _leave_here(self, slot: Slot) -> None:
+        try:
+            self.busy = True
+            self._warnings += slot.leave()
+        except KeyboardInterrupt:
+            self._warnings.append(_interrupted(slot.resource))
+        finally:
+            self.busy = False
+
+    async def _leave_apart(self, slot: Slot, within: float) -> None:
+        """Closes a plain one in a thread of its own, while the event loop goes on."""
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+        hurried = self._listen()
+        call = slot.leave_apart(lambda: _tell(loop, ended))
+        try:
+            came, limit = await self._wait(ended, hurried, within)
+        except asyncio.CancelledError:
+            self._warnings.append(_interrupted(slot.resource))
+            raise
+        self._warnings += _left(slot.resource, call, came, limit)
+
+    async def _end(self, slot: Slot, host: asyncio.Task[list[str]], within: float) -> None:
+        """Ends an async resource; one that takes too long is cancelled, and soon left alone."""
+        import asyncio
+
+        hurried = self._listen()
+        if slot.end is not None:
+            _set(slot.end)
+        try:
+            came, limit = await self._wait(host, hurried, within)
+        except asyncio.CancelledError:
+            host.cancel()
+            raise
+        if came:
+            self._warnings += [] if host.cancelled() else host.result()
+            return
+        late = f"resource {slot.resource.id!r} did not close within {limit:g} s"
+        self._warnings.append(late if came is None else _interrupted(slot.resource))
+        if not await _cancelled(host):
+            self._warnings.append(_deaf(slot.resource))
+
+    def _listen(self) -> asyncio.Future[None]:
+        """A future that `hurry` sets; to be had before that begins which is hurried."""
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        hurried: asyncio.Future[None] = loop.create_future()
+        self._wake = lambda: _tell(loop, hurried)
+        return hurried
+
+    async def _wait(
+        self, ended: asyncio.Future[Any], hurried: asyncio.Future[None], within: float
+    ) -> tuple[bool | None, float]:
+        """Whether something has ended (no: it was hurried; None: it took too long), and how long it had."""
+        import asyncio
+
+        limit = self._limit(within)
+        end = monotonic() + limit
+        while not (ended.done() or hurried.done()):
+            piece = min(_PIECE, end - monotonic())
+            if piece <= 0:
+                return None, limit
+            await asyncio.wait((ended, hurried), timeout=piece, return_when=asyncio.FIRST_COMPLETED)
+        return ended.done(), limit
+
+    def _limit(self, within: float) -> float:
+        return min(within, _HURRIED_WITHIN) if self._hurried else within
 
     def _last_first(self) -> Iterator[Slot]:
         with self._lock:
@@ -226,7 +336,7 @@ class Bag:
         for other in [*reversed(self.opened)]:
             if key in _keys(other.resource):
                 self.opened.remove(other)
-                self._warnings += other.leave()
+                self._warnings += other.in_use() + other.leave()
         for known in [known for known, other in self._slots.items() if key in _keys(other.resource)]:
             del self._slots[known]
 
@@ -245,13 +355,15 @@ class Slot:
         opening: The try to open it that is going on.
         done: What closes it.
         variables: What it was opened in.
+        thread: The thread that has opened it.
+        given_up: Tasks that were to open it, and were cancelled when nobody waited for them any more.
         host: The task in which it lives, if it is async; `end` tells it to close.
         holders: Who has it now, and how texts call them.
     """
 
     __slots__ = (
-        "_inputs", "_run", "done", "end", "holders", "host", "lock", "opening", "parts", "ready", "resource",
-        "value", "variables",
+        "_inputs", "_run", "done", "end", "given_up", "holders", "host", "lock", "opening", "parts", "ready",
+        "resource", "thread", "value", "variables",
     )  # fmt: skip
 
     def __init__(
@@ -265,6 +377,8 @@ class Slot:
         self.opening: Opening | None = None
         self.done: Opened = (None, None, False)
         self.variables = Variables()
+        self.thread = 0
+        self.given_up: list[asyncio.Task[list[str]]] = []
         self.host: asyncio.Task[list[str]] | None = None
         self.end: asyncio.Future[None] | None = None
         self.holders: dict[object, str] = {}
@@ -303,7 +417,17 @@ class Slot:
     def leave(self) -> list[str]:
         """Closes it, in this thread; gives what went wrong."""
         self.ready = False
-        return self.in_use() + self.variables.run(_leave, self.resource, self.done)
+        return self.variables.run(_leave, self.resource, self.done)
+
+    def leave_apart(self, ended: Callable[[], object]) -> Apart:
+        """Begins to close it in a thread of its own; `ended` is called there at the end."""
+        call = Apart(self.leave, f"penstock-close-{self.resource.id}")
+        try:
+            call.start(ended)
+        except RuntimeError as error:  # no more threads can be had
+            call.value = [_not_closed(self.resource, error)]
+            ended()
+        return call
 
 
 class Opening:
@@ -352,10 +476,7 @@ class Opening:
         future = loop.create_future()
 
         def tell() -> None:
-            try:
-                loop.call_soon_threadsafe(_set, future)
-            except RuntimeError:  # the loop was closed: nobody waits any more
-                pass
+            _tell(loop, future)
 
         if not self._ask(tell):
             return
@@ -370,6 +491,7 @@ class Opening:
                 with slot.lock:
                     if slot.opening is self:
                         slot.opening = None
+                    slot.given_up.append(self.task)
                 self.task.cancel()
             raise
 
@@ -384,6 +506,14 @@ class Opening:
 def _set(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None]) -> None:
+    """Sets a future from any thread."""
+    try:
+        loop.call_soon_threadsafe(_set, future)
+    except RuntimeError:  # the loop was closed: nobody waits any more
+        pass
 
 
 def inputs_of(resources: Pairs) -> set[str]:
@@ -468,7 +598,7 @@ def _neither(resource: Resource, made: Any, word: str) -> TypeError:
     if hasattr(made, "__await__"):
         getattr(made, "close", bool)()  # or Python warns, later and elsewhere, that it was never awaited
     return TypeError(
-        f"resource {resource.id!r} returned a {type(made).__name__}; "
+        f"resource {resource.id!r} returned {a_kind(made)}; "
         f"yield the value, once, or return {'an ' if word else 'a '}{word}context manager"
     )
 
@@ -488,6 +618,8 @@ def _leave(resource: Resource, done: Opened) -> list[str]:
         elif next(made, made) is not made:
             getattr(made, "close", bool)()
             return [_twice(resource)]
+    except KeyboardInterrupt:
+        return [_interrupted(resource)]
     except BaseException as error:
         return [_not_closed(resource, error)]
     return []
@@ -510,21 +642,44 @@ async def _aleave(resource: Resource, done: Opened) -> list[str]:
         return [_not_closed(resource, error)]
 
 
-async def _ended(host: asyncio.Task[list[str]], resource: Resource, within: float) -> list[str]:
-    """Waits for the end of an async resource; one that does not end is cancelled, and soon left alone."""
+async def _cancelled(task: asyncio.Task[list[str]]) -> bool:
+    """Cancels the life of an async resource and waits a little; whether it has ended."""
     import asyncio
 
-    late = []
-    try:
-        if not (await asyncio.wait((host,), timeout=within))[0]:
-            late = [f"resource {resource.id!r} did not close within {within:g} s"]
-            host.cancel()
-            if not (await asyncio.wait((host,), timeout=_CANCELLED_WITHIN))[0]:
-                return late
-    except asyncio.CancelledError:
-        host.cancel()
-        raise
-    return late or ([] if host.cancelled() else host.result())
+    task.cancel()
+    if (await asyncio.wait((task,), timeout=_HURRIED_WITHIN))[0]:
+        return True
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # it is told of
+    return False
+
+
+def _heard(bell: SimpleQueue[bool], within: float) -> bool | None:
+    """What the bell says; None if it says nothing."""
+    end = monotonic() + within
+    while (piece := min(_PIECE, end - monotonic())) > 0:
+        try:
+            return bell.get(timeout=piece)
+        except Empty:
+            pass
+    return None
+
+
+def _left(resource: Resource, call: Apart, came: bool | None, limit: float) -> list[str]:
+    """What there is to say of a closing in a thread of its own, once nobody waits for it any more."""
+    if came:
+        said: list[str] = call.value
+        return said
+    if came is None:
+        return [f"resource {resource.id!r} did not close within {limit:g} s and is left behind"]
+    return [_interrupted(resource)]
+
+
+def _deaf(resource: Resource) -> str:
+    return f"resource {resource.id!r} goes on although it was cancelled, and is left behind"
+
+
+def _interrupted(resource: Resource) -> str:
+    return f"resource {resource.id!r} was interrupted while it closed, and is left behind"
 
 
 def _twice(resource: Resource) -> str:
@@ -532,4 +687,4 @@ def _twice(resource: Resource) -> str:
 
 
 def _not_closed(resource: Resource, error: BaseException) -> str:
-    return f"resource {resource.id!r} failed to close: {type(error).__name__}: {text_of(error)}"
+    return f"resource {resource.id!r} failed to close: {said_by(error)}"

@@ -107,13 +107,14 @@ class Binder:
         node = s.plan.node[s.site[group]]
         place = s.plan.levels[fan.scope].position[node]
         if levels > 1:
+            inner = levels - 1
             lists: list[Any] = [
-                self.outcome(one) if s.status[one] == SKIPPED else self._gather(one, levels - 1, failures)
+                self._lost(one, inner) if s.status[one] == SKIPPED else self._gather(one, inner, failures)
                 for one in [row + place for row in fan.rows]
                 if failures == KEEP or s.status[one] != SKIPPED
             ]
             if failures == KEEP and fan.broken is not None:
-                lists.append(self.outcome(fan.broken))
+                lists.append(self._lost(fan.broken, inner))
             return lists
         rows = fan.rows
         if not s.hold[group] and isinstance(rows, range):
@@ -127,6 +128,13 @@ class Binder:
                 found.append(self.outcome(fan.broken))
             return found
         return [s.value[row + place] for row in rows if s.status[row + place] == SUCCEEDED]
+
+    def _lost(self, number: int, levels: int) -> Any:
+        """A map of so many levels that never opened, for a gather: lists around one outcome."""
+        found: Any = self.outcome(number)
+        for _ in range(levels):
+            found = [found]
+        return found
 
     def question(self, i: int, condition: Condition, *, outcomes: bool) -> Arguments:
         """The keyword arguments of a condition.

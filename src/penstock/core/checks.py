@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
+from .amounts import is_whole, shown
 from .errors import GraphError, nearest
 from .model import TRIGGERS, Accepts, Condition, Limit, Node
 
@@ -158,7 +159,12 @@ def _check_limits(node: Node, limits: dict[str, Limit]) -> None:
             raise GraphError(f"step {node.id!r}: limit {limit.name!r} stands twice; use take(2)")
         names.add(limit.name)
         most = min(bound for bound in (limit.capacity, limit.rate and limit.rate.starts) if bound is not None)
-        if weight < 1 or weight > most:
+        if not is_whole(weight) or weight < 1:
+            raise GraphError(
+                f"step {node.id!r}: it takes an int of at least 1 of limit {limit.name!r}, "
+                f"not {shown(weight)}"
+            )
+        if weight > most:
             raise GraphError(
                 f"step {node.id!r}: takes {weight} of limit {limit.name!r}, which has only {most}"
             )

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from .events import Logged, NodePath, Progressed
+from .visible import one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from .model import NodePath
 
 
 class RunLink(NamedTuple):
@@ -70,7 +72,7 @@ class Context:
         self._stop = False
 
     def __repr__(self) -> str:
-        return f"<Context {self.path}, attempt {self.attempt} of run {self.run_id}>"
+        return one_line(f"<Context {self.path}, attempt {self.attempt} of run {self.run_id}>")
 
     @property
     def path(self) -> str:
@@ -136,11 +138,15 @@ class Context:
             total: Units in all, if known.
             text: A word about what it is doing.
         """
+        from .events import Progressed
+
         self.heartbeat()
         self._say(Progressed(self._path, done, total, text))
 
     def log(self, message: str, **fields: Any) -> None:
         """Says something to the run's observers; a sign of life too."""
+        from .events import Logged
+
         self.heartbeat()
         self._say(Logged(self._path, self.attempt, message, fields))
 

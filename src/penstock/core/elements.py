@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from .commands import ENDED, FAILED, KEYED, OK, YIELDED, Reply
+from .commands import ASKED, CANCELLED, ENDED, FAILED, KEYED, OK, YIELDED, Reply
 from .errors import InputError
 from .failures import failure_of
 from .machine import Machine
 from .machine.state import RUNNING
 from .model import Failure
 from .plan import STREAM
+from .usercode import UserCode
+
+_INTERRUPTED: Reply = (ASKED, "interrupted")
 
 GoOn = Callable[[int, int, int], None]
 """Lets a stream (node, token) produce up to a position."""
@@ -24,15 +27,20 @@ class Elements:
         machine: Where the run stands; read only.
         go_on: See `GoOn`.
         stop: Ends a stream (node, token) that gave what no map can be made of.
+        user: Calls the key functions.
     """
 
-    __slots__ = ("_go_on", "_keys", "_machine", "_plan", "_running", "_seen", "_stop")
+    __slots__ = ("_go_on", "_keys", "_machine", "_over", "_plan", "_running", "_seen", "_stop", "_user")
 
-    def __init__(self, machine: Machine, go_on: GoOn, stop: Callable[[int, int], None]) -> None:
+    def __init__(
+        self, machine: Machine, go_on: GoOn, stop: Callable[[int, int], None], user: UserCode
+    ) -> None:
         self._machine = machine
         self._plan = machine.state.plan
         self._go_on = go_on
         self._stop = stop
+        self._user = user
+        self._over: dict[int, int] = {}  # tokens of keyed streams, by number, that end at their last key
         self._running: dict[int, int] = {}  # tokens of the streams that run, by number
         self._seen: dict[int, tuple[int, int]] = {}  # by number of a keyed stream: token, elements so far
         self._keys: dict[tuple[int, int], dict[Any, int]] = {}  # by scope and source: places of its keys
@@ -102,7 +110,11 @@ class Elements:
             if scope not in self._plan.keys:
                 continue
             places: dict[Any, int] = {}
-            failure = self._add(places, i, scope, value)
+            try:
+                failure = self._add(places, i, scope, value)
+            except KeyboardInterrupt:
+                out += (_INTERRUPTED, (*reply[:3], CANCELLED, None, None, *reply[6:]))
+                return
             if failure is not None:
                 out.append(_failed(reply, failure))
                 return
@@ -112,7 +124,7 @@ class Elements:
     def _name_element(self, reply: Reply, out: list[Reply]) -> None:
         _, i, token, element, _ = reply
         state = self._machine.state
-        if state.token[i] != token or state.status[i] != RUNNING:
+        if state.token[i] != token or state.status[i] != RUNNING or self._over.get(i) == token:
             return
         of, seen = self._seen.get(i, (token, 0))
         seen = seen if of == token else 0
@@ -126,22 +138,40 @@ class Elements:
             if seen < len(places):
                 names.append(None)  # a stream that starts over: it has its name
                 continue
-            failure = self._add(places, i, scope, (element,))
-            if failure is not None:
+            failure, how = None, FAILED
+            try:
+                failure = self._add(places, i, scope, (element,))
+            except KeyboardInterrupt:
+                out.append(_INTERRUPTED)
+                how = CANCELLED
+            if failure is not None or how == CANCELLED:
                 now = state.begun.at if state.begun is not None else 0.0
+                self._over[i] = token
                 self._stop(i, token)
-                out.append((ENDED, i, token, FAILED, failure, None, now, now))
+                out.append((ENDED, i, token, how, failure, None, now, now))
                 return
             names.append(next(reversed(places)))
         out.append((YIELDED, i, token, element, tuple(names)))
 
     def _add(self, places: dict[Any, int], i: int, scope: int, elements: Iterable[Any]) -> Failure | None:
-        """Names more elements of a map; the failure says why one cannot have the name it got."""
+        """Names more elements of a map; the failure says why one cannot have the name it got.
+
+        Raises:
+            KeyboardInterrupt: The user has interrupted the key function.
+        """
+        failure: Failure | None = self._user.run(self._make_keys, places, i, scope, elements)
+        return failure
+
+    def _make_keys(
+        self, places: dict[Any, int], i: int, scope: int, elements: Iterable[Any]
+    ) -> Failure | None:
         call, part = self._plan.keys[scope]
         head = self._plan.graph.nodes[self._plan.graph.scopes[scope].head].id
         for element in elements:
             try:
                 key = call(element if part is None else element[part])
+            except KeyboardInterrupt:
+                raise
             except BaseException as error:
                 return failure_of(error).but(note=f"in the key of {head!r}", retryable=False)
             if isinstance(key, bool) or not isinstance(key, (str, int)):
@@ -169,10 +199,10 @@ class Elements:
         if isinstance(value, (Iterator, AsyncIterator)):
             id = self._plan.nodes[self._plan.node[state.site[i]]].id
             way = f"annotate {id} to return Iterator[...], and its elements are passed on one by one"
-        text = (
-            f"{heads[0]!r} maps over the value of {state.path(i)}, which is of type "
-            f"{type(value).__name__}; {way}"
-        )
+        what = f"the value of {state.path(i)}"
+        if (name := str(state.path(i))) in graph.inputs:
+            what, way = f"the input {name!r}", "give it a list or a tuple"
+        text = f"{heads[0]!r} maps over {what}, which is of type {type(value).__name__}; {way}"
         return Failure("error", "TypeError", text, retryable=False)
 
 

@@ -15,7 +15,7 @@ from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
-from . import commands, events, forks
+from . import commands, forks
 from .attempts import Attempts
 from .commands import (
     ABANDON,
@@ -33,15 +33,15 @@ from .commands import (
 )
 from .context import CURRENT, RunLink
 from .elements import Elements
-from .failures import RetryOn, failure_of, text_of
+from .failures import RetryOn, failure_of, said_by
 from .machine import Machine
 from .machine import facts as facts_of
-from .machine.facts import to_event
-from .machine.state import WAITING
+from .machine.state import PENDING, WAITING
 from .mailbox import Mailbox
-from .model import Abandoned, Condition, Failure, RunOptions
+from .model import Abandoned, Condition, Failure, RunOptions, RunStarted
 from .plan import Plan
 from .ports import Observer, Runner
+from .usercode import UserCode
 
 if TYPE_CHECKING:
     from .permits import Permits
@@ -79,7 +79,6 @@ class Engine:
         mailbox: Where replies are posted.
         warnings: What observers raised, and the like.
         abandoned: What could not be stopped.
-        busy: A condition runs in this very thread: an interrupt may be raised in it.
         is_forked: This is a copy, in a forked process; the run goes on in the other one.
         longest_wait: Seconds after which a sleeping shell looks around, whatever it was told.
         skip: Asked before a shell sleeps, with the seconds until the next alarm, whether time has moved, so
@@ -112,12 +111,12 @@ class Engine:
         self.longest_wait = LONGEST
         self.skip: Callable[[float | None], bool] | None = None
         self.is_forked = False
-        self.busy = False
         self._runners = [runners[name] for name in plan.runners]
         self._inputs = inputs
         self.link = RunLink(run_id, CURRENT.get())
+        self._user = UserCode(self.link)
         self._attempts = Attempts(self.machine.state, inputs, options, run_id, self.say, self.clock)
-        self._elements = Elements(self.machine, self._go_on, self._end_stream)
+        self._elements = Elements(self.machine, self._go_on, self._end_stream, self._user)
         self._simple = plan.simple if options.values == "shared" else bytes(len(plan.nodes))
         self._observers: tuple[Observer, ...] = tuple(options.observers)
         self._override = override or {}
@@ -138,9 +137,10 @@ class Engine:
         self._thread = get_ident()
         forks.watch(self)
         if self.plan.wide:
-            from .permits import Permits
+            from .permits import LOOK_AROUND, Permits
             from .shared import registry_of
 
+            self.longest_wait = min(self.longest_wait, LOOK_AROUND)
             registry = registry_of(self._given_clock)
             self._permits = self._attempts.permits = Permits(self.machine.state, self.mailbox, registry)
         for runner in self._runners:
@@ -156,7 +156,7 @@ class Engine:
             "max_abandoned": self.options.max_abandoned,
             "values": self.options.values,
         }
-        event = events.RunStarted(
+        event = RunStarted(
             self.run_id, self.plan.graph.name, shape, seed, self._inputs, self._targets,
             tuple(self._override), options, self.options.tags,
             self.link.parent and self.link.parent.run_id, self.clock(),
@@ -245,6 +245,8 @@ class Engine:
     def hurry(self) -> None:
         """Gives up at once what was asked to end: the second Ctrl-C. From any thread."""
         self.mailbox.post((commands.HURRIED,))
+        if self._attempts.keeper is not None:
+            self._attempts.keeper.hurry()
 
     def add_observer(self, observer: Observer) -> None:
         """One more to be told; before the run begins."""
@@ -334,42 +336,45 @@ class Engine:
     def _decide(self, todo: list[Command]) -> list[Command]:
         """Answers questions to user code inside the turn, so that they are recorded with what raised them."""
         done: list[Command] = []
+        status = self.machine.state.status
         while todo:
             answers: list[Reply] = []
+            later: list[Command] = []  # one question was interrupted: the others may be needless now
+            interrupted = False
             for command in todo:
                 if command[0] != DECIDE:
                     done.append(command)
-                    continue
-                reply = self._ask(command[1], command[2])
-                if reply is not None:
-                    answers.append(reply)
+                elif interrupted:
+                    later.append(command)
+                else:
+                    replies = self._ask(command[1], command[2])
+                    interrupted = len(replies) > 1
+                    answers += replies
             todo = self.machine.step(answers, self.clock()) if answers else []
+            todo += [command for command in later if status[command[1]] == PENDING]
         return done
 
-    def _ask(self, i: int, what: int) -> Reply | None:
+    def _ask(self, i: int, what: int) -> list[Reply]:
+        """The answer to a question; none yet if it is awaited; the interrupt first, if there was one."""
         state = self.machine.state
         node = self.plan.nodes[self.plan.node[state.site[i]]]
         condition = node.when if what == commands.WHEN else node.trigger
         assert isinstance(condition, Condition)
         try:
-            arguments = self._attempts.binder.question(i, condition, outcomes=what == commands.TRIGGER)
-            self.busy = True
-            answer = condition.call(**arguments)
-            self.busy = False
+            arguments = self._attempts.question(i, condition, outcomes=what == commands.TRIGGER)
+            answer = self._user.run(condition.call, **arguments)
             if condition.is_async or hasattr(answer, "__await__"):
                 if self._ask_later is None:
                     getattr(answer, "close", bool)()
                     raise TypeError("an async condition needs a run on an event loop; use arun()")
-                self._ask_later(self._await_answer(i, what, answer))
-                return None
-        except KeyboardInterrupt:
-            self.cancel("interrupted")
-            return None
+                self._user.context().run(self._ask_later, self._await_answer(i, what, answer))
+                return []
         except BaseException as error:
-            return (DECIDED, i, what, failure_of(error, kind="condition"))
-        finally:
-            self.busy = False
-        return (DECIDED, i, what, self._as_bool(answer, node.id, what))
+            reply: Reply = (DECIDED, i, what, failure_of(error, kind="condition"))
+            if isinstance(error, KeyboardInterrupt):
+                return [(commands.ASKED, "interrupted"), reply]
+            return [reply]
+        return [(DECIDED, i, what, self._as_bool(answer, node.id, what))]
 
     async def _await_answer(self, i: int, what: int, answer: Any) -> None:
         try:
@@ -393,7 +398,11 @@ class Engine:
         state, log = self.machine.state, self.machine.drain()
         if state.failures or state.stopping:
             self._note_abandoned(log)
-        for fact in log if self._observers else ():
+        if not self._observers:
+            return
+        from .machine.words import to_event
+
+        for fact in log:
             event = to_event(state, fact)
             for observer in self._observers:
                 try:
@@ -416,9 +425,7 @@ class Engine:
         """An observer has raised: it is named, and told nothing more."""
         self._observers = tuple(each for each in self._observers if each is not observer)
         name = getattr(observer, "__qualname__", type(observer).__qualname__)
-        self.warnings.append(
-            f"observer {name} raised {type(error).__name__}: {text_of(error)}; it is told nothing more"
-        )
+        self.warnings.append(f"observer {name} raised {said_by(error)}; it is told nothing more")
 
     def _carry_out(self, todo: list[Command]) -> None:
         state, plan = self.machine.state, self.plan
@@ -508,6 +515,12 @@ class Engine:
 
     def _end_stream(self, i: int, token: int) -> None:
         self._runner_of(i).stop(i, token, timeout=False)
+
+    @property
+    def busy(self) -> bool:
+        """Whether user code that is no step runs in this very thread: an interrupt may be raised in it."""
+        keeper = self._attempts.keeper
+        return self._user.busy or (keeper is not None and keeper.bag.busy)
 
     @property
     def unsaid(self) -> bool:

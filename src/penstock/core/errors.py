@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from .amounts import check_seconds
+
 
 class PenstockError(Exception):
     """Base of all errors of this library; never raised itself."""
@@ -73,8 +75,7 @@ class RetryAfter(Exception):
     """
 
     def __init__(self, seconds: float, message: str = "") -> None:
-        if not seconds >= 0:
-            raise ValueError(f"RetryAfter: seconds must be 0 or more, not {seconds!r}")
+        check_seconds("RetryAfter", "seconds", seconds)
         super().__init__(message or f"retry after {seconds} s")
         self.seconds = float(seconds)
 

@@ -11,35 +11,8 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from .model import Abandoned, Failure, RunStatus, SkipCause
-
-
-class NodePath(NamedTuple):
-    """A node, or one item of a map: its id and its indices, or keys, outermost first."""
-
-    node: str
-    items: tuple[int | str, ...] = ()
-
-    def __str__(self) -> str:
-        return f"{self.node}[{','.join(map(str, self.items))}]" if self.items else self.node
-
-
-class RunStarted(NamedTuple):
-    """The first event of every run.
-
-    `shape` is the list of (id, ids of its needs), by which a reader sees the graph without the code.
-    """
-
-    run_id: str
-    flow: str
-    shape: tuple[tuple[str, tuple[str, ...]], ...]
-    seed: int
-    inputs: Mapping[str, Any]
-    targets: tuple[str, ...] | None
-    override: tuple[str, ...]
-    options: Mapping[str, Any]
-    tags: Mapping[str, str]
-    parent: str | None
-    at: float
+from .model import NodePath as NodePath
+from .model import RunStarted as RunStarted
 
 
 class NodeExpanded(NamedTuple):

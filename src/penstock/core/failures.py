@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from .errors import RetryAfter
 from .model import Failure
+from .visible import a_kind
 
 RetryOn = tuple[type[BaseException], ...] | Callable[[BaseException], bool] | None
 
@@ -19,7 +20,11 @@ _PACKAGE = __name__.partition(".")[0]
 
 
 def failure_of(
-    error: BaseException, retry_on: RetryOn = None, kind: Literal["error", "condition"] = "error"
+    error: BaseException,
+    retry_on: RetryOn = None,
+    kind: Literal["error", "condition"] = "error",
+    *,
+    traced: bool = True,
 ) -> Failure:
     """What is kept of an exception; never raises, whatever the exception does.
 
@@ -27,12 +32,15 @@ def failure_of(
         error: As it left the user's code.
         retry_on: Of the retry policy; None says that there is none.
         kind: What failed.
+        traced: With its traceback, as text.
     """
     try:
         delay = _seconds(error) if isinstance(error, RetryAfter) else None
         name = str(type(error).__qualname__)
         retryable = delay is not None or _retryable(error, retry_on)
-        return Failure(kind, name, text_of(error), _trace(error), retryable, retry_after=delay)
+        text = text_of(error)
+        trace = _trace(error) if traced else ""
+        return Failure(kind, name, text, trace, retryable, retry_after=delay)
     except BaseException:  # a class made to hide: all that is sure is that it was raised
         return Failure(kind, "Exception", "<nothing of it can be had>", retryable=False)
 
@@ -46,7 +54,7 @@ def check_awaited(value: Any) -> None:
     close = getattr(value, "close", None)
     if close is not None:
         close()  # or Python warns, later and elsewhere, that it was never awaited
-    raise TypeError(f"the step returned a {type(value).__name__}, not its result; did you forget await?")
+    raise TypeError(f"the step returned {a_kind(value)}, not its result; did you forget await?")
 
 
 def _seconds(error: RetryAfter) -> float:
@@ -72,6 +80,12 @@ def text_of(error: BaseException) -> str:
     except BaseException as worse:
         text = f"<its text cannot be had: {type(worse).__name__}>"
     return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "…"
+
+
+def said_by(error: BaseException) -> str:
+    """An exception in a word or two: its type, and its text if it has one."""
+    text = text_of(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _trace(error: BaseException) -> str:

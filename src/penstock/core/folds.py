@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from typing import Any
 
 from .commands import ENDED, FOLDED, OK, Reply
@@ -48,6 +47,8 @@ class Folds:
                 items.append(s.value[item])
             upto += 1
         self._slices[i] = (token, upto, not s.waits[i] and upto == len(fan.rows))
+        from copy import deepcopy
+
         so_far = self._so_far.get(i) if at else deepcopy((of.bound or {}).get("initial"))
         return {"function": of.call, "so_far": so_far, "items": items}
 

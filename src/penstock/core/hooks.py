@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .failures import text_of
+from .apart import Apart
+from .failures import said_by
 
 if TYPE_CHECKING:
     import asyncio
@@ -84,36 +84,24 @@ def _tell(loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:
         pass
 
 
-class _Call:
+class _Call(Apart):
     """One call of one hook."""
 
+    __slots__ = ("hook", "name", "result")
+
     def __init__(self, hook: Hook, result: Any) -> None:
-        self.hook = hook
-        self.result = result
         name = getattr(hook.call, "__qualname__", None)
         self.name = name if isinstance(name, str) else type(hook.call).__qualname__
-        self.error: BaseException | None = None
-
-    def start(self, ended: Callable[[], object]) -> None:
-        """Begins it in a thread, in a copy of the caller's context; `ended` is called there at its end."""
-        variables = copy_context()
-
-        def serve() -> None:
-            try:
-                variables.run(self._make)
-            except BaseException as error:
-                self.error = error
-            finally:
-                ended()
-
-        threading.Thread(target=serve, name=f"penstock-hook-{self.name}", daemon=True).start()
+        self.hook = hook
+        self.result = result
+        super().__init__(self._make, f"penstock-hook-{self.name}")
 
     def said(self, in_time: bool) -> list[str]:
         """What there is to say about it, once nobody waits for it any more."""
         if not in_time:
             return [f"hook {self.name} took more than {self.hook.timeout:g} s and is left behind"]
         if self.error is not None:
-            return [f"hook {self.name} raised {type(self.error).__name__}: {text_of(self.error)}"]
+            return [f"hook {self.name} raised {said_by(self.error)}"]
         return []
 
     def _make(self) -> None:

@@ -15,21 +15,29 @@ wakes. So it does not sleep longer than this."""
 
 
 @contextmanager
-def interrupts(engine: Engine, busy: Callable[[], bool], blocked: Callable[[], bool]) -> Iterator[None]:
+def interrupts(engine: Engine, raises: Callable[[int], bool]) -> Iterator[bool]:
     """Handles SIGINT for the time of a run, if this is the main thread and nobody else handles it.
 
-    The handler never raises into our own code: it posts to the mailbox. Only while user code runs in this
-    very thread (`busy`) it raises KeyboardInterrupt there, which ends that attempt. A step that holds the
-    event loop (`blocked`) is given until the second one.
+    `asyncio.run` is nobody else: its handler would cancel a task of a loop that is held up by this very call.
+
+    The handler never raises into our own code: it posts to the mailbox.
+
+    Args:
+        engine: The run.
+        raises: Whether KeyboardInterrupt may be raised here at this moment, for the so-many-th interrupt:
+            because user code runs in this very thread, which it ends.
+
+    Yields:
+        Whether SIGINT is handled here.
     """
     import signal
 
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield False
         return
     before: Any = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:
-        yield
+    if before is not signal.default_int_handler and not _is_asyncios(before):
+        yield False
         return
     seen = 0
     engine.longest_wait = _LOOK_AROUND
@@ -43,11 +51,16 @@ def interrupts(engine: Engine, busy: Callable[[], bool], blocked: Callable[[], b
             engine.hurry()
         else:
             engine.cancel("interrupted")
-        if busy() or (seen > 1 and blocked()):
+        if raises(seen):
             raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, handle)
     try:
-        yield
+        yield True
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _is_asyncios(handler: Any) -> bool:
+    """Whether this is what `asyncio.run` handles SIGINT with: a bound method, and its task."""
+    return getattr(getattr(handler, "func", None), "__module__", None) == "asyncio.runners"

@@ -18,14 +18,16 @@ class Mailbox:
         replies: What has come since the last turn.
         sleeping: The engine waits for the bell.
         bell: Wakes the engine; set by the shell that runs it.
+        lost: Whether the engine can never be woken again, for its event loop was closed.
     """
 
-    __slots__ = ("bell", "replies", "sleeping")
+    __slots__ = ("bell", "lost", "replies", "sleeping")
 
     def __init__(self) -> None:
         self.replies: deque[Reply] = deque()
         self.sleeping = False
-        self.bell: Callable[[], None] = _silent
+        self.bell: Callable[[], None] = silent
+        self.lost: Callable[[], bool] = bool
 
     def post(self, reply: Reply) -> None:
         """Leaves a reply, and wakes the engine if it sleeps."""
@@ -39,5 +41,5 @@ class Mailbox:
             self.bell()
 
 
-def _silent() -> None:
-    return None
+def silent() -> None:
+    """The bell of a mailbox at which nobody waits."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 import enum
 import math
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
+from .amounts import check_seconds, is_number, is_whole, shown
 from .record import Record
 
 T_co = TypeVar("T_co", covariant=True)
@@ -171,8 +172,7 @@ class RetryPolicy(Record):
                 f"RetryPolicy: max_attempts counts all calls, so it is at least 1, not {self.max_attempts!r}"
             )
         for name in ("initial_delay", "max_delay"):
-            if not is_number(getattr(self, name)) or not getattr(self, name) >= 0:
-                raise ValueError(f"RetryPolicy: {name} must be 0 s or more, not {getattr(self, name)!r}")
+            check_seconds("RetryPolicy", name, getattr(self, name))
         if not is_number(self.exponential_base) or not self.exponential_base >= 1:
             raise ValueError(
                 f"RetryPolicy: exponential_base must be 1 or more, not {self.exponential_base!r}"
@@ -241,9 +241,7 @@ class Timeout(Record):
         if not given:
             raise ValueError("Timeout: give attempt, total or idle, in seconds")
         for name in given:
-            value = getattr(self, name)
-            if not is_number(value) or not value > 0:
-                raise ValueError(f"Timeout: {name} must be more than 0 s, not {value!r}")
+            check_seconds("Timeout", name, getattr(self, name), above=True)
 
 
 class Rate(NamedTuple):
@@ -279,7 +277,14 @@ class Limit(Record):
                 f"not {self.capacity!r}"
             )
         if self.rate is not None:
-            rate = Rate(*self.rate)
+            given = self.rate if isinstance(self.rate, (tuple, list)) and 1 <= len(self.rate) <= 2 else ()
+            if not given:
+                starts = self.rate if is_whole(self.rate) else 10
+                raise ValueError(
+                    f"Limit {self.name!r}: a rate is starts per time, not {shown(self.rate)}; "
+                    f"say rate=Rate({starts}, per=1.0)"
+                )
+            rate = Rate(*given)
             if (
                 not (is_whole(rate.starts) and rate.starts >= 1)
                 or not is_number(rate.per)
@@ -296,7 +301,16 @@ class Limit(Record):
             raise ValueError(f"Limit {self.name!r}: scope is 'run' or 'process', not {self.scope!r}")
 
     def take(self, weight: int) -> LimitUse:
-        """This limit, held `weight` times by each attempt."""
+        """This limit, held `weight` times by each attempt.
+
+        Raises:
+            ValueError: It is no int of at least 1.
+        """
+        if not is_whole(weight) or weight < 1:
+            raise ValueError(
+                f"Limit {self.name!r}: take counts permits, so it is given an int of at least 1, "
+                f"not {shown(weight)}"
+            )
         return LimitUse(self, weight)
 
 
@@ -492,6 +506,35 @@ class Input(NamedTuple):
     users: tuple[str, ...] = ()
 
 
+class NodePath(NamedTuple):
+    """A node, or one item of a map: its id and its indices, or keys, outermost first."""
+
+    node: str
+    items: tuple[int | str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.node}[{','.join(map(str, self.items))}]" if self.items else self.node
+
+
+class RunStarted(NamedTuple):
+    """The first event of every run.
+
+    `shape` is the list of (id, ids of its needs), by which a reader sees the graph without the code.
+    """
+
+    run_id: str
+    flow: str
+    shape: tuple[tuple[str, tuple[str, ...]], ...]
+    seed: int
+    inputs: Mapping[str, Any]
+    targets: tuple[str, ...] | None
+    override: tuple[str, ...]
+    options: Mapping[str, Any]
+    tags: Mapping[str, str]
+    parent: str | None
+    at: float
+
+
 class RunOptions(Record):
     """How one run goes, beyond what its graph says.
 
@@ -526,6 +569,8 @@ class RunOptions(Record):
     context_vars: Sequence[str] = ()
     workdir: str | os.PathLike[str] | None = None
 
+    _later = dict.fromkeys(("durability", "max_recoveries", "on_change", "rerun"), "the journal")
+
     def __post_init__(self) -> None:
         if self.on_failure not in ("stop", "drain", "continue"):
             raise ValueError(
@@ -541,28 +586,62 @@ class RunOptions(Record):
                 raise ValueError(f"RunOptions: {name} must be an int of at least {least}, not {value!r}")
         if self.seed is not None and not is_whole(self.seed):
             raise ValueError(f"RunOptions: seed must be an int, not {self.seed!r}")
-        if not is_number(self.grace) or not self.grace >= 0:
-            raise ValueError(f"RunOptions: grace must be 0 s or more, not {self.grace!r}")
-        if self.deadline is not None and (not is_number(self.deadline) or not self.deadline > 0):
-            raise ValueError(f"RunOptions: deadline must be more than 0 s, not {self.deadline!r}")
-        if self.workdir is not None and not (
-            isinstance(self.workdir, (str, os.PathLike)) and str(self.workdir)
-        ):
-            raise ValueError(f"RunOptions: workdir is a path, not {self.workdir!r}")
-        if isinstance(self.context_vars, str):
+        check_seconds("RunOptions", "grace", self.grace)
+        if self.deadline is not None:
+            check_seconds("RunOptions", "deadline", self.deadline, above=True)
+        path = self.workdir
+        if path is not None and not (isinstance(path, (str, os.PathLike)) and str(path)):
+            raise ValueError(f"RunOptions: workdir is a path, not {shown(path)}")
+        if "\0" in str(path):
+            raise ValueError(f"RunOptions: workdir is a path, and no path has a NUL character: {shown(path)}")
+        if not isinstance(self.tags, Mapping) or not all(isinstance(word, str) for word in _all(self.tags)):
+            raise ValueError(
+                f"RunOptions: tags is a dict of texts, not {shown(self.tags)}; say tags={{'name': 'text'}}"
+            )
+        if isinstance(self.context_vars, str) or not isinstance(self.context_vars, Iterable):
             raise ValueError("RunOptions: context_vars is a list of names, each as 'module:name'")
+        self._settle("context_vars", tuple(self.context_vars))
+        self._settle("observers", _observers(self.observers))
         for name in self.context_vars:
             if not isinstance(name, str) or not all(name.partition(":")):
                 raise ValueError(f"RunOptions: a context variable is named 'module:name', not {name!r}")
-        self._settle("observers", tuple(self.observers))
-        self._settle("context_vars", tuple(self.context_vars))
 
 
-def is_number(value: object) -> bool:
-    """Whether a value counts as a number of seconds: True and False do not."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _all(words: Mapping[Any, Any]) -> Iterator[Any]:
+    for item in words.items():
+        yield from item
 
 
-def is_whole(value: object) -> bool:
-    """Whether a value counts things: True and False do not."""
-    return isinstance(value, int) and not isinstance(value, bool)
+_CALLED_FOR_NOTHING = 0x20 | 0x80 | 0x200  # code flags of generators, coroutines and async generators
+
+
+def _observers(given: Any) -> tuple[Callable[[Any], None], ...]:
+    """The observers of a run, if they can be called with events.
+
+    Raises:
+        ValueError: They are no list, or one of them cannot.
+    """
+    if isinstance(given, (str, Mapping)) or not isinstance(given, Iterable):
+        name = getattr(given, "__name__", None) if callable(given) else None
+        raise ValueError(
+            f"RunOptions: observers is a list of functions, not {shown(given)}; "
+            f"say observers=[{name or '...'}]"
+        )
+    observers = tuple(given)
+    for one in observers:
+        if not callable(one):
+            raise ValueError(f"RunOptions: an observer is a function of an event, not {shown(one)}")
+        if not isinstance(one, type) and _flags(one) & _CALLED_FOR_NOTHING:
+            raise ValueError(
+                f"RunOptions: an observer is called, and never awaited or iterated, so {shown(one)} would do "
+                "nothing; give a plain function, which may hand the event on to a queue or a loop"
+            )
+    return observers
+
+
+def _flags(function: Any) -> int:
+    """What the code of a callable says of itself."""
+    while hasattr(function, "func"):  # a partial
+        function = function.func
+    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
+    return getattr(code, "co_flags", 0)

@@ -21,7 +21,7 @@ def normal_id(name: object, what: str = "step") -> str:
 
     Letters, marks, digits and pictures of any script, spaces, and the signs ``_ - . : + @ # , ( ) = ' & →``;
     ``/`` joins the parts of a sub-flow's ids and none of the parts may be empty or only dots. Square brackets
-    are kept for the items of a map. At most 200 characters, no space at either end.
+    are kept for the items of a map. At most 200 characters in each part, no space at either end.
 
     Raises:
         GraphError: The name breaks one of these rules; the message says which.
@@ -30,11 +30,14 @@ def normal_id(name: object, what: str = "step") -> str:
         raise GraphError(f"the name of a {what} must be a str, not {type(name).__name__}")
     if _PLAIN.fullmatch(name) and "/" not in name and ".." not in name:
         return name
-    shown = ascii(name if len(name) <= 40 else name[:40] + "…")
+    shown = ascii(name[:40])
+    if len(name) > 40:
+        shown = f"{shown[:-1]}…{shown[-1]}"
     if not name or name.isspace():
         raise GraphError(f"the name of a {what} is empty")
-    if len(name) > MAX_LENGTH:
-        raise GraphError(f"{what} {shown}: a name has at most {MAX_LENGTH} characters, this one {len(name)}")
+    longest = max(map(len, name.split("/")))
+    if longest > MAX_LENGTH:
+        raise GraphError(f"{what} {shown}: a name has at most {MAX_LENGTH} characters, this one {longest}")
     if name != name.strip():
         raise GraphError(f"{what} {shown}: a name has no space at its ends")
     name = unicodedata.normalize("NFC", name)

@@ -17,10 +17,9 @@ from types import FunctionType
 from typing import Any, Final, NamedTuple
 
 from . import commands, rules
-from .events import NodePath
 from .foresight import tolerance, unbounded
 from .graph import Graph
-from .model import Condition, LimitUse, Need, Node, Quorum, RetryPolicy
+from .model import Condition, LimitUse, Need, Node, NodePath, Quorum, RetryPolicy
 from .scopes import common, encloses, scope_of_need
 
 # Flags of a site; 0 is the plain node that the fast paths are made for.

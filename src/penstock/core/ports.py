@@ -29,6 +29,7 @@ context, if it asked for one; and how it is to be
 called: TIMED, PURE and STREAM of `commands`, where they hold."""
 
 
+@runtime_checkable
 class Runner(Protocol):
     """Makes attempts. It knows nothing of graphs, retries or limits.
 

@@ -13,12 +13,9 @@ from functools import update_wrapper
 from threading import get_ident
 from typing import Any
 
-from .bags import Bag, Pairs, Slot, inputs_of
+from .bags import CLOSE_WITHIN, Bag, Pairs, Slot, inputs_of
 from .errors import GraphError
 from .model import Node, Resource
-
-CLOSE_WITHIN = 30.0
-"""Seconds that an async resource may take to close before it is cancelled."""
 
 
 def check_processes(node: Node) -> None:
@@ -104,23 +101,31 @@ class Keeper:
 
         return lent
 
-    def close(self) -> list[str]:
-        """Closes what is open, in this thread. To be called once, after the last attempt.
+    def close(self, within: float = CLOSE_WITHIN) -> list[str]:
+        """Closes what is open. To be called once, in the engine's thread, after the last attempt.
 
         An attempt that was abandoned may still have a resource; that is closed all the same.
+
+        Args:
+            within: Seconds that each may take that was opened in another thread; one that takes more is left
+                behind. What was opened in this thread is closed in it, and waited for.
 
         Returns:
             What went wrong, a line each.
         """
-        return self.bag.close()
+        return self.bag.close(within)
 
     async def aclose(self, within: float = CLOSE_WITHIN) -> list[str]:
         """The same for a run on an event loop.
 
         Args:
-            within: Seconds that each async resource may take; one that takes more is cancelled.
+            within: See `close`; an async resource that takes more is cancelled, and then left behind.
         """
         return await self.bag.aclose(within)
+
+    def hurry(self) -> None:
+        """Gives up what is being closed; what is still to be closed has a second each. From any thread."""
+        self.bag.hurry()
 
 
 class LentCall:
@@ -220,6 +225,12 @@ def _workers_bag() -> Bag:
     return bag
 
 
+def open_in_worker() -> list[str]:
+    """Ids of what the calling thread has open for itself as a worker, in the order in which it is closed."""
+    bag: Bag | None = _local.__dict__.get("bag")
+    return [] if bag is None else [slot.resource.id for slot in reversed(bag.opened)]
+
+
 def close_worker() -> list[str]:
     """Closes what the calling thread has opened for itself as a worker; for runners, when a worker ends.
 
@@ -227,7 +238,7 @@ def close_worker() -> list[str]:
         What went wrong, a line each.
     """
     bag: Bag | None = _local.__dict__.pop("bag", None)
-    return [] if bag is None else bag.close()
+    return [] if bag is None else bag.close(CLOSE_WITHIN)
 
 
 def _forget_worker() -> None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from .errors import RunCancelled, RunFailed
 from .model import Abandoned, Failure, NodeStatus, Ok, Outcome, RunStatus, Skip
+from .visible import one_line, visible
 
 
 class NodeResult(NamedTuple):
@@ -20,9 +21,11 @@ class NodeResult(NamedTuple):
         value: Its value; None unless it succeeded and the value was kept.
         failure: Its failure, of the last attempt, else None.
         history: The failures of earlier attempts, in order.
-        skip: Why it was never started, else None.
+        skip: Why it was never started, else None; of a mapped node of which every item was skipped, that of
+            the first item that a failure kept from starting, or else of the first.
         attempts: How many attempts were handed out and not given back; of a mapped node, all its items'.
-        duration: Seconds from the start of the first attempt to the end of the last; None if none ran.
+        duration: Seconds from the start of the first attempt to the end of the last; of a mapped node the
+            sum over its items; None if none ran.
         reason: Why it did not succeed, in a few words; empty where there is nothing to say.
         items: For a mapped node its items, in input order; else None.
     """
@@ -40,7 +43,7 @@ class NodeResult(NamedTuple):
     reason: str = ""
 
     def __repr__(self) -> str:
-        return f"<{self.path}: {self.status.value}{f' ({self.reason})' if self.reason else ''}>"
+        return one_line(f"<{self.path}: {self.status.value}{f' ({self.reason})' if self.reason else ''}>")
 
     def outcome(self) -> Outcome[Any]:
         """The same as one value: `Ok`, `Failure` or `Skip`."""
@@ -62,10 +65,12 @@ class RunResult:
         tolerated: Paths of the failures that were let pass.
         abandoned: What could not be stopped and outlives the run, with where it was.
         warnings: What observers raised, and other things that changed nothing but should be known.
+        reason: Why it ended so, where no step's failure says it: what `cancel` was given, the deadline, too
+            many attempts left behind, or a quorum out of reach. Otherwise empty.
     """
 
     __slots__ = (
-        "_outputs", "abandoned", "duration", "nodes", "run_id", "status", "tolerated", "warnings",
+        "_outputs", "abandoned", "duration", "nodes", "reason", "run_id", "status", "tolerated", "warnings",
     )  # fmt: skip
 
     def __init__(
@@ -88,13 +93,14 @@ class RunResult:
         self.tolerated = tolerated
         self.abandoned = abandoned
         self.warnings = warnings
+        self.reason = ""
 
     def __repr__(self) -> str:
-        why = ""
+        why = f"; {self.reason}" if self.reason else ""
         if self.status is RunStatus.FAILED:  # where an assertion shows it, it is this that people look for
             bad = islice((one for one in self.failed() if one.path not in self.tolerated), 3)
-            why = "".join(f"; {one.path}: {str(one.failure).partition(chr(10))[0][:100]}" for one in bad)
-        return f"<run {self.run_id}: {self.status.value}, {len(self.nodes)} nodes{why}>"
+            why += "".join(f"; {one.path}: {_line_of(one.failure)}" for one in bad)
+        return one_line(f"<run {self.run_id}: {self.status.value}, {len(self.nodes)} nodes{why}>")
 
     @property
     def outputs(self) -> Mapping[str, Any]:
@@ -114,16 +120,22 @@ class RunResult:
 
         Raises:
             RunFailed: It failed; the text names the first failures and carries their tracebacks.
-            RunCancelled: It was cancelled.
+            RunCancelled: It was cancelled; the text has the reason that was given.
         """
         if self.status is RunStatus.SUCCEEDED:
             return
         bad = [one for one in self.failed() if one.path not in self.tolerated]
-        lines = [f"run {self.run_id} {self.status.value}"]
+        lines = [f"run {self.run_id} {self.status.value}{f': {self.reason}' if self.reason else ''}"]
         lines += [f"  {one.path}: {one.failure}" for one in bad[:5]]
         if len(bad) > 5:
             lines.append(f"  and {len(bad) - 5} more")
         if bad and bad[0].failure is not None and bad[0].failure.trace:
             lines += ["", bad[0].failure.trace.rstrip()]
         kind = RunCancelled if self.status is RunStatus.CANCELLED else RunFailed
-        raise kind("\n".join(lines), self)
+        raise kind(visible("\n".join(lines)), self)
+
+
+def _line_of(failure: Failure | None) -> str:
+    """The first line of a failure's text, cut where a repr would become too long."""
+    line = str(failure).partition("\n")[0]
+    return line if len(line) <= 100 else line[:99] + "…"

@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextvars import ContextVar
 from functools import update_wrapper
 from types import MethodType
@@ -23,6 +23,9 @@ from weakref import WeakKeyDictionary, ref
 from .errors import InputError
 from .limits import Gauge
 from .model import Limit, LimitUse
+
+LOOK_AROUND: Final = 0.5
+"""Seconds between two looks for runs that cannot say any more that they are over."""
 
 WAITING: Final = 0
 HELD: Final = 1
@@ -75,18 +78,27 @@ class Registry:
         self._lock = threading.Lock()
         self._gauges: dict[str, _Shared] = {}
         self._inner: dict[tuple[Member, tuple[LimitUse, ...]], deque[Lease]] = {}
+        self._left: set[Member] = set()  # runs that are over, while attempts of theirs go on
+        self._abandoned: set[Lease] = set()
+        self._looked = -LOOK_AROUND
 
-    def join(self, limits: Iterable[Limit], wake: Callable[[], None] = _nothing) -> Member:
+    def join(
+        self,
+        limits: Iterable[Limit],
+        wake: Callable[[], None] = _nothing,
+        look: Callable[[], None] = _nothing,
+    ) -> Member:
         """Begins a run that takes these limits; to be called where the run is, in the context of its caller.
 
         Args:
             limits: All that its nodes take of the process; others are passed over.
             wake: Called, in whatever thread, when `Member.delay` may say something else.
+            look: Called, in whatever thread, for the run to see whether it can still go on.
 
         Raises:
             InputError: Another run that is going on knows one of them by other values.
         """
-        member = Member(self, HOLDING.get(), wake)
+        member = Member(self, HOLDING.get(), wake, look)
         with self._lock:
             mine = [limit for limit in limits if limit.scope == "process"]
             for limit in mine:
@@ -98,20 +110,36 @@ class Registry:
                     )
             for limit in mine:
                 known = self._gauges.get(limit.name)
-                if known is None or known.limit != limit:
-                    known = self._gauges[limit.name] = _Shared(limit, known)
+                if known is None:
+                    known = self._gauges[limit.name] = _Shared(limit)
+                elif known.limit != limit:
+                    known.change(limit)
                 known.members.add(member)
         return member
 
     def poll(self) -> None:
-        """Grants what the passing of time has made free."""
+        """Grants what has become free without a word: by the passing of time, or with a run that is lost."""
+        now = time.monotonic()
+        if now >= self._looked + LOOK_AROUND:
+            self._looked = now
+            with self._lock:
+                members = self._left.union(*(shared.members for shared in self._gauges.values()))
+            _look(members)
         with self._lock:
             granted = self._settle([*self._gauges])
         _tell(granted)
 
+    @property
+    def now(self) -> float:
+        return self._clock()
+
     # What follows is for `Member` and `Lease`.
 
     def _acquire(self, member: Member, uses: Sequence[LimitUse], granted: Callable[[], None]) -> Lease:
+        if self._left:
+            with self._lock:
+                members = [*self._left]
+            _look(members)
         wanted = tuple(sorted((use for use in uses if use.limit.scope == "process"), key=_name))
         with self._lock:
             shares = [_Share(self._gauges[use.limit.name], use.weight) for use in wanted]
@@ -145,16 +173,53 @@ class Registry:
                 names += [share.shared.limit.name for share in lease.shares]
                 lease.state = OVER
                 lease.member.leases.discard(lease)
+                self._abandoned.discard(lease)
+                if lease.member in self._left and not lease.member.leases:
+                    self._left.discard(lease.member)
             told = self._settle(names)
+            self._drop(names)
         _tell(told)
 
-    def _leave(self, member: Member) -> None:
-        self._end([*member.leases])
+    def _leave(self, member: Member, keep: Collection[Lease]) -> None:
+        self._end([lease for lease in member.leases if lease not in keep])
         with self._lock:
-            for name, shared in [*self._gauges.items()]:
+            if member.leases:
+                self._left.add(member)
+            for shared in self._gauges.values():
                 shared.members.discard(member)
-                if not shared.members and shared.rate is None and not shared.taken:
-                    del self._gauges[name]
+            self._drop([*self._gauges])
+
+    def _drop(self, names: Iterable[str]) -> None:
+        """Forgets limits that nobody uses, and that have nothing to remember."""
+        for name in names:
+            shared = self._gauges.get(name)
+            if shared is not None and not (shared.members or shared.rate or shared.taken):
+                del self._gauges[name]
+
+    def _abandon(self, lease: Lease, who: str) -> None:
+        with self._lock:
+            if lease.state == HELD:
+                lease.abandoned = who
+                self._abandoned.add(lease)
+
+    def _held_up(self, lease: Lease) -> str:
+        if not self._abandoned or lease.state != WAITING:
+            return ""
+        with self._lock:
+            for share in lease.shares:
+                limit = share.shared.limit
+                if limit.capacity is None or share.may_borrow():
+                    continue
+                held = [
+                    (other.abandoned, part.weight)
+                    for other in self._abandoned
+                    for part in other.shares
+                    if part.shared is share.shared and not part.borrowed
+                ]
+                if share.weight + sum(weight for _, weight in held) > limit.capacity:
+                    who = ", ".join(sorted(name for name, _ in held))
+                    return f"limit {limit.name!r} is held by what was abandoned and does not end: {who}"
+        return ""
 
     def _delay(self, member: Member) -> float | None:
         if not member.waits:
@@ -194,14 +259,17 @@ class Member:
 
     Attributes:
         inside: What the attempt holds in which the run was started, if it holds anything.
-        wake: See `Registry.join`.
+        wake, look: See `Registry.join`.
         leases: What the run holds and waits for.
         waits: At which limits it waits, and how many times.
     """
 
-    def __init__(self, registry: Registry, inside: Lease | None, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, registry: Registry, inside: Lease | None, wake: Callable[[], None], look: Callable[[], None]
+    ) -> None:
         self.inside = inside
         self.wake = wake
+        self.look = look
         self.leases: set[Lease] = set()
         self.waits: dict[_Shared, int] = {}
         self._registry = registry
@@ -220,9 +288,15 @@ class Member:
         nothing of it waits for time: then somebody gives something back, and tells."""
         return self._registry._delay(self)
 
-    def leave(self) -> None:
-        """Ends the run: it waits for nothing any more and holds nothing, whatever was abandoned."""
-        self._registry._leave(self)
+    def leave(self, keep: Collection[Lease] = (), look: Callable[[], None] = _nothing) -> None:
+        """Ends the run: it waits for nothing any more and holds nothing, but for what is still in use.
+
+        Args:
+            keep: Of attempts that go on: released when they end.
+            look: See `Registry.join`; from now on.
+        """
+        self.wake, self.look = _nothing, look
+        self._registry._leave(self, keep)
 
 
 class Lease:
@@ -232,14 +306,16 @@ class Lease:
         member: Whose attempt it is.
         shares: What it takes of each limit, in the order of their names.
         state: WAITING, HELD or OVER.
+        abandoned: Who holds it, if that was abandoned and goes on by itself; otherwise empty.
     """
 
-    __slots__ = ("__weakref__", "_granted", "member", "shares", "state")
+    __slots__ = ("__weakref__", "_granted", "abandoned", "member", "shares", "state")
 
     def __init__(self, member: Member, shares: list[_Share], granted: Callable[[], None]) -> None:
         self.member = member
         self.shares = shares
         self.state: int = WAITING
+        self.abandoned = ""
         self._granted = granted
 
     @property
@@ -254,6 +330,14 @@ class Lease:
             self.member._registry._end((self,))
 
     withdraw = release
+
+    def abandon(self, who: str) -> None:
+        """Whose it is was abandoned: it may be held for ever, and others are to know by whom."""
+        self.member._registry._abandon(self, who)
+
+    def held_up(self) -> str:
+        """By whom it will not be granted, if that is for what was abandoned alone; otherwise empty."""
+        return self.member._registry._held_up(self)
 
     def around(
         self, call: Callable[..., Any], is_async: bool = False, stream: bool = False
@@ -335,15 +419,23 @@ class _Shared:
 
     __slots__ = ("limit", "members", "permits", "queue", "rate", "taken")
 
-    def __init__(self, limit: Limit, before: _Shared | None) -> None:
+    def __init__(self, limit: Limit) -> None:
+        self.members: set[Member] = set()
+        self.queue: deque[Lease] = deque()  # who waits, and some who do not any more: see `_head`
+        self.taken = 0  # weight that is held, that of inner runs not counted
+        self.rate: Gauge | None = None
+        self.change(limit)
+
+    def change(self, limit: Limit) -> None:
+        """Takes on a value. It does not undo what has happened, nor what attempts still hold."""
+        stamps = self.rate.stamps if self.rate is not None else ()
         self.limit = limit
         self.permits = Gauge(Limit(limit.name, limit.capacity)) if limit.capacity is not None else None
         self.rate = Gauge(Limit(limit.name, rate=limit.rate)) if limit.rate is not None else None
-        self.members: set[Member] = set()
-        self.queue: deque[Lease] = deque()  # who waits, and some who do not any more: see `_head`
-        self.taken = 0  # permits taken, those of inner runs not counted
-        if self.rate is not None and before is not None and before.rate is not None:
-            self.rate.stamps.extend(before.rate.stamps)  # a new value does not undo what has happened
+        if self.permits is not None:
+            self.permits.free -= self.taken
+        if self.rate is not None:
+            self.rate.stamps.extend(stamps)
 
 
 class _Share:
@@ -374,33 +466,33 @@ class _Share:
 
     def has_permits(self, now: float) -> bool:
         permits = self.shared.permits
-        return permits is None or self._may_borrow() or permits.fits(self.weight, now)
+        return permits is None or self.may_borrow() or permits.fits(self.weight, now)
 
     def take(self, now: float) -> None:
         if self.shared.rate is not None:
             self.shared.rate.take(self.weight, now)
-        if self.shared.permits is None:
-            return
-        self.borrowed = self._may_borrow()
+        self.borrowed = self.may_borrow()
         if self.borrowed and self.lender is not None:
             self.lender.lent += self.weight
-        else:
+            return
+        self.shared.taken += self.weight
+        if self.shared.permits is not None:
             self.shared.permits.take(self.weight, now)
-            self.shared.taken += self.weight
 
     def give_back(self) -> None:
         self.over = True
-        if self.lent or self.shared.permits is None:
+        if self.lent:
             return
         if not self.borrowed:
-            self.shared.permits.give_back(self.weight)
             self.shared.taken -= self.weight
+            if self.shared.permits is not None:
+                self.shared.permits.give_back(self.weight)
         elif self.lender is not None:
             self.lender.lent -= self.weight
             if self.lender.over:
                 self.lender.give_back()
 
-    def _may_borrow(self) -> bool:
+    def may_borrow(self) -> bool:
         """An inner attempt that takes more than the one around holds goes alone: or it would never go."""
         lender = self.lender
         if lender is None or lender.over:
@@ -432,6 +524,11 @@ def _name(use: LimitUse) -> str:
 def _tell(leases: Iterable[Lease]) -> None:
     for lease in leases:
         lease.tell()
+
+
+def _look(members: Iterable[Member]) -> None:
+    for member in members:
+        member.look()
 
 
 _PROCESS = Registry()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -89,11 +91,14 @@ async def run_on_loop(
             raise cancelled
         shell.done.result()
     finally:
-        engine.close()
-        shell.close()
-        if closed is not None:
-            await closed()
-        await engine.aclose_resources()
+        if shell.lost:
+            shell.give_up()
+        else:
+            shell.close()
+            engine.close()
+            if closed is not None:
+                await closed()
+            await engine.aclose_resources()
 
 
 class _LoopShell:
@@ -106,16 +111,19 @@ class _LoopShell:
         self._mailbox = engine.mailbox
         self._state = engine.machine.state
         self._pump = pump
+        self._watches = engine.plan.attended  # what knows of times beside the machine's alarms
         self._nudged = engine.longest_wait < LONGEST
         self._batch: list[Reply] = []
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._questions: set[asyncio.Task[None]] = set()
         self._failed = False
+        self._given_up = threading.Lock()  # taken once
         self.done: asyncio.Future[None] = self._loop.create_future()
         AWAITABLES.update((asyncio.Future, asyncio.Task))  # a plain step that runs here can make them too
         # Threadsafe for this thread too: a signal handler runs in it while the loop sleeps.
         engine.mailbox.bell = self._ring
+        engine.mailbox.lost = self._loop.is_closed
         engine.answer_async(self._ask)
 
     def turn(self, batch: list[Reply] | None = None) -> None:
@@ -131,7 +139,12 @@ class _LoopShell:
             self._engine.turn(batch, now)
             if self._pump is not None:
                 self._batch = [] if state.finished is not None else self._pump()
-            if state.alarms or self._nudged or state.free_total >= state.slots_total:
+            if (
+                state.alarms
+                or self._watches
+                or (self._nudged and self._timer is None)
+                or state.free_total >= state.slots_total
+            ):
                 self._set_timer()
         except BaseException as error:
             _own_up(self._engine, error)
@@ -167,8 +180,33 @@ class _LoopShell:
         for task in self._questions:
             task.cancel()
 
+    @property
+    def lost(self) -> bool:
+        """The loop was closed before the run had ended: there is nothing to be awaited on any more."""
+        return self._loop.is_closed()
+
+    def give_up(self) -> None:
+        """Gives back what a lost run has.
+
+        In a thread of its own: whoever finds out serves other runs too, and may hold locks that this takes.
+        """
+        if self._given_up.acquire(blocking=False):
+            self._failed = True
+            with suppress(RuntimeError):  # the interpreter ends, and gives back everything
+                threading.Thread(target=self._close_lost, name="penstock-lost-run", daemon=True).start()
+
+    def _close_lost(self) -> None:
+        self._engine.mailbox.sleeping = False
+        self._engine.close()
+        self._engine.close_resources()
+
     def _ring(self) -> None:
-        self._loop.call_soon_threadsafe(self.turn)
+        try:
+            self._loop.call_soon_threadsafe(self.turn)
+        except RuntimeError:
+            if not self.lost:
+                raise
+            self.give_up()
 
     def _set_timer(self) -> None:
         wait = self._engine.next_alarm()
@@ -179,11 +217,16 @@ class _LoopShell:
                 return
             wait = self._engine.longest_wait
         when = self._loop.time() + min(wait, self._engine.longest_wait)
-        if self._timer is not None and not self._timer.cancelled():
-            if self._loop.time() < self._timer.when() <= when:
+        if self._timer is not None:
+            if self._timer.when() <= when:
                 return
             self._timer.cancel()
-        self._timer = self._loop.call_at(when, self.turn)
+        self._timer = self._loop.call_at(when, self._look)
+
+    def _look(self) -> None:
+        """The time has come."""
+        self._timer = None
+        self.turn()
 
     def _ask(self, question: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(question)

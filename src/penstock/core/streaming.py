@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, NoReturn
 
 from .failures import AWAITABLES, check_awaited
+from .visible import a_kind
 
 
 def iterator_of(value: Any) -> Iterator[Any]:
@@ -51,5 +52,6 @@ def close_after_failure(elements: Iterator[Any]) -> None:
 def _refuse(value: Any, wanted: str) -> NoReturn:
     if type(value) in AWAITABLES:
         check_awaited(value)
-    kind = type(value).__name__
-    raise TypeError(f"a step that streams returned a {kind}, not {wanted}; yield its elements one by one")
+    raise TypeError(
+        f"a step that streams returned {a_kind(value)}, not {wanted}; yield its elements one by one"
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from functools import reduce
 from typing import Any
 
@@ -94,6 +93,8 @@ def _taking(node: Node, override: Mapping[str, Any], depth: Mapping[str, int]) -
 
 def _folding_list(node: Node, need: Need) -> Node:
     """A fold of an overridden map: it takes the whole list at once."""
+    from copy import deepcopy
+
     begin = deepcopy((node.bound or {}).get("initial"))
     bound = {"function": node.call, "initial": begin}
     return node._replace(kind="step", call=_fold, needs=(need._replace(param="items"),), bound=bound)

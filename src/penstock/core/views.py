@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from .commands import WHEN
 from .machine.facts import CAUSES
-from .machine.judge import tolerated
+from .machine.judge import quorum_holds, tolerated
 from .machine.state import CANCELLED, FAILED, SKIPPED, STATUSES, SUCCEEDED, State
 from .model import NOTHING, Abandoned, NodeStatus, RunStatus, Skip
 from .plan import GROUP
 from .result import NodeResult, RunResult
+
+_SHOWN = 20
+"""Results that a repr shows."""
+
+_QUORUMS = 3
+"""Maps that the reason of a run names because their quorum is out of reach."""
 
 
 def result_of(
@@ -25,8 +32,9 @@ def result_of(
 ) -> RunResult:
     """The result of a run as it stands."""
     nodes = _Nodes(state)
+    left = _too_many_left(state, abandoned)
     began = state.begun.at if state.begun is not None else now
-    return RunResult(
+    result = RunResult(
         run_id,
         RunStatus(state.finished) if state.finished else RunStatus.RUNNING,
         nodes,
@@ -34,8 +42,52 @@ def result_of(
         duration=now - began,
         tolerated=tuple(_tolerated(state)),
         abandoned=tuple(abandoned),
-        warnings=tuple(warnings),
+        warnings=(*warnings, left) if left else tuple(warnings),
     )
+    result.reason = _reason_of_run(state, left)
+    return result
+
+
+def _too_many_left(state: State, abandoned: Sequence[Abandoned]) -> str:
+    """What to say of a run that has left behind more than it may, which has failed it; otherwise empty."""
+    if state.abandoned <= state.max_abandoned or not state.failed:
+        return ""
+    paths = list(dict.fromkeys([left.path for left in abandoned]))
+    names = ", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
+    return f"attempts left behind: {state.abandoned}, more than max_abandoned={state.max_abandoned}: {names}"
+
+
+def _reason_of_run(state: State, left: str) -> str:
+    """What ended a run, as far as no step's failure says it."""
+    if state.finished == RunStatus.CANCELLED.value:
+        return state.cancelled or ""
+    missed = [_missed(state, group) for group in islice(sorted(state.broken), _QUORUMS)]
+    if len(state.broken) > _QUORUMS:
+        missed.append(f"and {len(state.broken) - _QUORUMS} more")
+    return "; ".join(filter(None, ["its deadline passed" if state.expired else "", left, *missed]))
+
+
+def _missed(state: State, group: int) -> str:
+    """Which quorum of a map is out of reach, and why."""
+    plan, site = state.plan, state.site[group]
+    level = plan.levels[plan.inner[site]]
+    asked = [one for one, _ in plan.quorums.get(level.base + level.position[plan.node[site]], ())]
+    fan, name = state.fan_of_group(group), repr(str(state.path(group)))
+    if fan is None or not asked:
+        return f"a quorum of {name} cannot be reached: a map of it never opened"
+    quorum = next((one for one in asked if not quorum_holds(state, group, fan, one)), asked[0])
+    left_out, lost = state.left_out.get(group, 0), state.lost.get(group, 0)
+    items = len(fan.rows) - left_out
+    counted = f"{items} item{'' if items == 1 else 's'}"
+    had = f"{lost} of its {counted} failed" if lost else f"it has {counted}"
+    had += f", and {left_out} that its condition left out" if left_out else ""
+    had += ", and the stream they come from failed" if fan.broken is not None else ""
+    return f"Quorum({quorum.least!r}) of {name} cannot be reached: {had}"
+
+
+def _stopper(state: State, number: int) -> str:
+    """What to say of the node that something else goes back to; a map only fails for its quorum."""
+    return _missed(state, number) if number in state.broken else f"{state.path(number)} failed"
 
 
 def node_result(state: State, number: int) -> NodeResult:
@@ -45,10 +97,6 @@ def node_result(state: State, number: int) -> NodeResult:
     status = state.status[number]
     history = tuple(state.failures.get(number, ()))
     failed = status == FAILED
-    skip = None
-    if status == SKIPPED:
-        cause, because = state.skip(number) or (0, None)
-        skip = Skip(CAUSES[cause], None if because is None else str(state.path(because)))
     ran = state.token[number] > 0
     return NodeResult(
         str(state.path(number)),
@@ -57,11 +105,16 @@ def node_result(state: State, number: int) -> NodeResult:
         value=state.value[number] if status == SUCCEEDED and state.value[number] is not NOTHING else None,
         failure=history[-1] if failed else None,
         history=history[:-1] if failed else history,
-        skip=skip,
+        skip=_skip(state, number) if status == SKIPPED else None,
         attempts=_attempts(state, number),
         reason=_reason(state, number),
         duration=state.took[number] if ran and STATUSES[status].ended else None,
     )
+
+
+def _skip(state: State, number: int) -> Skip:
+    cause, because = state.skip(number) or (0, None)
+    return Skip(CAUSES[cause], None if because is None else str(state.path(because)))
 
 
 def _attempts(state: State, number: int) -> int:
@@ -78,32 +131,38 @@ def _reason(state: State, number: int) -> str:
     cause, because = state.skip(number) or (0, None)
     if cause == 2:
         if because is not None:
-            return f"the run stopped: {state.path(because)} failed"
+            return f"the run stopped: {_stopper(state, because)}"
         return "the run's deadline passed" if state.expired else "the run was cancelled"
     if because is None:
         return ""
     if cause == 1:
-        return f"{state.path(because)} failed"
+        return _stopper(state, because)
     word = "condition" if state.answers.get((because, WHEN)) is False else "trigger"
     return f"its {word} said no" if because == number else f"the {word} of {state.path(because)} said no"
 
 
 def _group_result(state: State, number: int) -> NodeResult:
-    skip = None
-    if state.status[number] == SKIPPED:
-        cause, because = state.skip(number) or (0, None)
-        skip = Skip(CAUSES[cause], None if because is None else str(state.path(because)))
     items = _Items(state, number)
+    status = _group_status(state, number)
+    skipped = number
+    if status is NodeStatus.SKIPPED and state.status[number] != SKIPPED:
+        skipped = _skip_that_counts(state, items.numbers)
+    attempts = sum(_attempts(state, i) for i in items.numbers)
     return NodeResult(
         str(state.path(number)),
-        _group_status(state, number),
+        status,
         source="run" if state.status[number] == SUCCEEDED else None,
-        skip=skip,
-        attempts=sum(_attempts(state, i) for i in items.numbers),
-        reason=_reason(state, number),
-        duration=sum(state.took[i] for i in items.numbers),
+        skip=_skip(state, skipped) if status is NodeStatus.SKIPPED else None,
+        attempts=attempts,
+        reason=_reason(state, skipped),
+        duration=sum(state.took[i] for i in items.numbers) if attempts else None,
         items=items,
     )
+
+
+def _skip_that_counts(state: State, items: Sequence[int]) -> int:
+    """Of the items of a map that were all skipped, the one that says why: a failure wins, then the first."""
+    return next((i for i in items if (state.skip(i) or (0,))[0] == 1), items[0])
 
 
 def _group_status(state: State, number: int) -> NodeStatus:
@@ -159,6 +218,9 @@ class _Items(Sequence[NodeResult]):
             return [node_result(self._state, i) for i in self.numbers[index]]
         return node_result(self._state, self.numbers[index])
 
+    def __repr__(self) -> str:
+        return f"[{_first(self)}]"
+
 
 class _Nodes(Mapping[str, NodeResult]):
     """Results by id, made when they are looked at."""
@@ -176,6 +238,11 @@ class _Nodes(Mapping[str, NodeResult]):
         return len(self._state.plan.nodes)
 
     def __repr__(self) -> str:
-        shown = [repr(self[id]) for id, _ in zip(self, range(20), strict=False)]
-        more = [f"and {len(self) - 20} more"] if len(self) > 20 else []
-        return f"{{{', '.join(shown + more)}}}"
+        return f"{{{_first(self.values())}}}"
+
+
+def _first(results: Collection[NodeResult]) -> str:
+    """The first of many, for a repr, and how many there are beyond."""
+    shown = [repr(one) for one in islice(results, _SHOWN)]
+    more = [f"and {len(results) - _SHOWN} more"] if len(results) > _SHOWN else []
+    return ", ".join(shown + more)

@@ -15,7 +15,7 @@ import stat
 from hashlib import sha256
 from pathlib import Path
 
-from .events import NodePath
+from .model import NodePath
 
 DEFAULT = os.path.join(".penstock", "work")
 """Where the folders are if nothing else is said, below the current one."""

@@ -56,7 +56,7 @@ def text(graph: Graph, *, rough: bool = False) -> str:
             drawn = drawn[:at] + _sign(graph, row.node, rough) + drawn[at + 1 :]
             lines.append(f"{drawn:<{2 * wide}} {_label(graph, row.node, names, rough)}".rstrip())
     lines += _legend(graph, rough)
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(_seen, lines)) + "\n"
 
 
 def _head(graph: Graph, rough: bool) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import collections.abc
 import types
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin, is_typeddict
 
 _DEEP = 8
@@ -150,3 +150,49 @@ def fits(value: Any, wanted: Any, deep: int = _DEEP) -> bool:
         return isinstance(value, (class_, *_WIDER.get(class_, ())))
     except TypeError:
         return True
+
+
+def misfit(value: Any, wanted: Any) -> tuple[str, Any, Any] | None:
+    """The first element of a list, tuple or dict that surely does not fit: where, what, and its type.
+
+    Elements are looked at where `wanted` is a list, tuple or dict itself; what is in them is not.
+    """
+    wanted = _bare(wanted)
+    if get_origin(wanted) in _UNIONS:
+        some = [one for one in get_args(wanted) if fits(value, one)]
+        wanted = _bare(some[0]) if len(some) == 1 else Any
+    kind, args = get_origin(wanted), get_args(wanted)
+    if type(value) is not kind:
+        return None
+    if kind is dict:
+        at = odd_one(value, args[0])
+        if at is not None:
+            key = [*value][at]
+            return f"the key {key!r}", key, args[0]
+        at = odd_one(value.values(), args[1])
+        if at is None:
+            return None
+        key = [*value][at]
+        return f"the element {key!r}", value[key], args[1]
+    if kind is list or (kind is tuple and len(args) == 2 and args[1] is ...):
+        at = odd_one(value, args[0])
+        return None if at is None else (f"element {at}", value[at], args[0])
+    if kind is tuple and len(args) == len(value):
+        for at, (one, type_) in enumerate(zip(value, args, strict=True)):
+            if not fits(one, type_):
+                return f"element {at}", one, type_
+    return None
+
+
+def odd_one(elements: Collection[Any], wanted: Any) -> int | None:
+    """Where the first element is that surely does not fit.
+
+    There may be a million, so of each class one is looked at, and all only to find the first that is wrong.
+    """
+    of_class = dict(zip(map(type, elements), elements, strict=True))
+    by_value = get_origin(_bare(wanted)) is Literal
+    wrong = {class_ for class_, one in of_class.items() if by_value or not fits(one, wanted)}
+    if not wrong:
+        return None
+    odd = (at for at, one in enumerate(elements) if type(one) in wrong and not fits(one, wanted))
+    return next(odd, None)

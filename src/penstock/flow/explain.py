@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from textwrap import wrap
 from typing import Any
 
 from penstock.core.graph import Graph
 from penstock.core.model import NOTHING, Condition, Input, Need, Node, Resource
+from penstock.core.visible import one_line
 
+from .loops import Until, last
 from .markers import Marker, policy
+from .switches import ROUTE, Pick
 from .words import brief, call_name, short
 
 WIDTH = 100
+LINES = 3
+"""What a parameter takes is cut after so many."""
+
 _Row = tuple[str, str, str]
 
 
@@ -31,6 +38,7 @@ def table(graph: Graph, steps: Mapping[str, Any]) -> str:
         mine = list(_of_resource(resource, graph.inputs)) or [("", "", "nothing")]
         rows.append((f"{resource.id} (resource)", *mine[0][1:]))
         rows += mine[1:]
+    rows = [(one_line(step), one_line(parameter), one_line(takes)) for step, parameter, takes in rows]
     first = min(max(len(row[0]) for row in rows), 32)
     second = min(max(len(row[1]) for row in rows), 24)
     third = WIDTH - first - second - 4
@@ -42,10 +50,11 @@ def table(graph: Graph, steps: Mapping[str, Any]) -> str:
         ),
         "",
     ]
-    for row in rows:
-        lines.append(
-            f"{_cut(row[0], first):{first}}  {_cut(row[1], second):{second}}  {_cut(row[2], third)}".rstrip()
-        )
+    for step, parameter, takes in rows:
+        left = f"{_cut(step, first):{first}}  {_cut(parameter, second):{second}}  "
+        for part in _wrapped(takes, third):
+            lines.append(f"{left}{part}".rstrip())
+            left = " " * len(left)
     return "\n".join(lines)
 
 
@@ -53,14 +62,29 @@ def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
+def _wrapped(text: str, width: int) -> list[str]:
+    if len(text) <= width:
+        return [text]
+    return wrap(
+        text, width, subsequent_indent="  ", replace_whitespace=False, break_on_hyphens=False,
+        max_lines=LINES, placeholder=" …",
+    )  # fmt: skip
+
+
 def _rows(node: Node, inputs: Mapping[str, Input], step: Any) -> Iterator[_Row]:
     """One row for each parameter in the order of the signature, then what only conditions and order want."""
     if node.kind == "gather":
         yield "", "(fold)", _fold(node)
         return
+    if node.call is last:
+        calls = " to ".join(dict.fromkeys([node.needs[0].node, node.needs[-1].node]))
+        yield "", "(repeat)", f"the last value of {calls}"
+        return
     found: dict[str, str] = {}
     for need in node.needs:
-        if need.param is not None:
+        if need.param is not None and isinstance(node.call, Pick) and need.param != ROUTE:
+            found[need.param] = f"use({need.node}), if it ran"
+        elif need.param is not None:
             found[need.param] = _need(need) + ("  (by name)" if _by_name(step, need.param) else "")
     for param, name in node.inputs:
         found[param] = _input(inputs[name])
@@ -82,11 +106,31 @@ def _rows(node: Node, inputs: Mapping[str, Input], step: Any) -> Iterator[_Row]:
     after = [need.node for need in node.needs if need.how == "after"]
     if after:
         yield "", "(after)", ", ".join(after)
+    if not isinstance(node.call, Pick):
+        yield from _asked(node)
+
+
+_GUARDS = {
+    "route?": ("(switch)", "the branch that {} names"),
+    "head?": ("(sub-flow)", "only where {} has a value"),
+}
+"""What others have put in front of a condition: how it is called, and what it says."""
+
+
+def _asked(node: Node) -> Iterator[_Row]:
+    """What decides whether it starts."""
     for word, asked in (("(when)", node.when), ("(trigger)", node.trigger)):
         if isinstance(asked, Condition):
-            parts = [f"{param} of {_need(node.needs[index])}" for param, index in asked.needs]
-            parts += [f"{param} of input {name}" for param, name in asked.inputs]
-            yield "", word, ", ".join(parts) or "nothing"
+            takes = [(param, _need(node.needs[index])) for param, index in asked.needs]
+            takes += [(param, f"input {name}") for param, name in asked.inputs]
+            own = [f"{param} of {source}" for param, source in takes if param not in _GUARDS]
+            for param, source in takes:
+                if param in _GUARDS:
+                    guard, says = _GUARDS[param]
+                    yield "", guard, says.format(source)
+            if own or len(own) == len(takes):
+                until = isinstance(getattr(asked.call, "__self__", asked.call), Until)
+                yield "", "(until)" if until else word, ", ".join(own) or "nothing"
         elif asked is not None and asked != "all_succeeded":
             yield "", word, asked
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from types import FunctionType, MappingProxyType
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, Protocol, TypeVar, Unpack, overload
 
+from penstock.core.amounts import is_number
 from penstock.core.errors import GraphError
 from penstock.core.graph import Graph
-from penstock.core.model import Input, RunOptions, is_number
+from penstock.core.model import Input, RunOptions
 from penstock.core.names import normal_id
 from penstock.core.ports import Pool, Runner
 from penstock.core.result import RunResult
 
 from . import binding, request
-from .later import refuse_storage
+from .later import refuse, refuse_storage
 from .markers import Source
 from .options import OPTIONS, StepOptions, checked, checked_defaults, merged
 from .result import FlowHandle, FlowResult
@@ -22,7 +23,7 @@ from .signature import Facts, read
 from .step import NONE, AnyStep, Step, Template, check_names
 from .subflow import Layout, SubFlow, sub_flow
 from .switches import Choice
-from .words import call_name
+from .words import call_name, in_cell
 
 if TYPE_CHECKING:
     from penstock.core.hooks import Hook
@@ -87,7 +88,7 @@ class Flow:
     def __init__(self, name: str, *, doc: str = "", defaults: StepOptions | None = None) -> None:
         self.name = normal_id(name, "flow")
         self.doc = doc
-        self._defaults = checked_defaults(self.name, defaults) if defaults else {}
+        self._defaults = checked_defaults(self.name, defaults) if defaults is not None else {}
         self._parts: dict[str, Any] = {}
         self._resources: dict[str, AnyResource] = {}
         self._subs: list[SubFlow] = []
@@ -336,7 +337,7 @@ class Flow:
         if normal_id(id, what) in self._parts:
             raise GraphError(
                 f"{what} {id!r}: flow {self.name!r} has something of that name already; "
-                "give it another name with name='...'"
+                f"give it another name with name='...'{self._again()}"
             )
         self._parts[id] = part
         self._flat = False
@@ -379,14 +380,27 @@ class Flow:
     def _taken(self, name: str, function: Any) -> GraphError:
         before = self._parts[name]
         if isinstance(before, SubFlow):
-            return GraphError(f"there is a sub-flow {name!r} already; give the step another name='...'")
+            return GraphError(
+                f"there is a sub-flow {name!r} already; give the step another name='...'{self._again()}"
+            )
         if before.function is function:
             return GraphError(
                 f"there is a step {name!r} already; to use a function again say flow.add(..., name='...')"
+                f"{self._again()}"
             )
         where = f" (one is at {before.facts.origin})" if before.facts.origin else ""
         return GraphError(
-            f"there are two steps called {name!r}{where}; give one another name with name='...'"
+            f"there are two steps called {name!r}{where}; "
+            f"give one another name with name='...'{self._again()}"
+        )
+
+    def _again(self) -> str:
+        """The way out for who has run a cell of a notebook once more."""
+        if not in_cell():
+            return ""
+        return (
+            ";\nif this cell was run again, "
+            f"run the one with Flow({self.name!r}) first: it begins an empty flow"
         )
 
     @overload
@@ -426,6 +440,14 @@ class Flow:
         self._hooks.append(Hook(told, timeout))
         return hook
 
+    def gate(self, *options: Any, **more: Any) -> NoReturn:
+        """A step that waits for an answer from outside; there is none yet.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        refuse("flow.gate")
+
     # --- compilation --------------------------------------------------------------------------------------
 
     def graph(self) -> Graph:
@@ -440,6 +462,10 @@ class Flow:
             return graph
         steps = tuple(self._parts.values())
         graph = binding.build(self.name, self, steps if self._flat else None)
+        if any(node.runner == "processes" for node in graph.nodes):
+            from penstock.wiring import check_processes
+
+            check_processes(graph)
         if len(steps) == len(self._parts):  # another thread may have added one meanwhile
             self._stamped = stamp
             self._graph = graph

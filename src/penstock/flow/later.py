@@ -7,8 +7,12 @@ from typing import Any, NoReturn
 PARTS = {
     "store=": "the journal",
     "run_id=": "the journal",
+    "codec=": "the journal",
+    "cache=": "the cache",
+    "flow.gate": "the journal",
+    "Secret": "the journal",
 }
-"""What is refused, and the part of the library it comes with."""
+"""What is refused, and the part of the library it comes with. `Limit` and `RunOptions` refuse themselves."""
 
 
 def refuse(what: str, where: str = "") -> NoReturn:
@@ -18,6 +22,16 @@ def refuse(what: str, where: str = "") -> NoReturn:
         NotImplementedError: Always.
     """
     raise NotImplementedError(f"{where}{': ' if where else ''}{what} comes with {PARTS[what]}")
+
+
+def refuse_option(name: str, label: str) -> None:
+    """Lets the name of an option pass that is not one of a later part.
+
+    Raises:
+        NotImplementedError: It is.
+    """
+    if f"{name}=" in PARTS:
+        refuse(f"{name}=", label)
 
 
 def refuse_storage(store: Any, run_id: Any) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
+from penstock.core.amounts import is_whole
 from penstock.core.errors import GraphError, nearest
-from penstock.core.model import NOTHING, Accepts, Condition, Need, Node, is_whole
+from penstock.core.model import NOTHING, Accepts, Condition, Need, Node
 
 from .conditions import bind_condition
 from .markers import Marker, Source, Use
@@ -90,9 +91,11 @@ def repeat(
             "a longer loop belongs inside the step"
         )
     if feed is not None and feed not in step.facts.names and not step.facts.open:
+        names = [param.name for param in step.facts.params if not param.context]
+        takes = f"; it takes {', '.join(names)}" if names else "; it takes none"
         raise GraphError(
             f"{label}: feed={feed!r} is not a parameter of {call_name(step.function)}"
-            f"{nearest(str(feed), step.facts.names)}"
+            f"{nearest(str(feed), names) or takes}"
         )
     step.flow._change(step, {**step.options, "repeat": Loop(until, max, feed)})
     return step

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
+from penstock.core.amounts import is_number, is_whole, shown
 from penstock.core.errors import GraphError, nearest
-from penstock.core.model import Limit, LimitUse, RetryPolicy, Timeout, TriggerName, is_whole
+from penstock.core.model import Limit, LimitUse, RetryPolicy, Timeout, TriggerName
 
+from .later import refuse_option
 from .markers import Marker, Source
 from .signature import Facts
 
@@ -94,10 +96,15 @@ def checked_defaults(flow: str, options: Mapping[str, Any]) -> dict[str, Any]:
         GraphError: There is no such option, it cannot be a default, or its value is of the wrong kind.
     """
     label = f"flow {flow!r}: defaults"
+    if not isinstance(options, Mapping):
+        raise GraphError(
+            f"{label} takes a dict of options, not {shown(options)}; say defaults={{'timeout': 60}}"
+        )
     for name in options:
         if name in _OF_ONE_STEP:
             raise GraphError(f"{label}: {name!r} is for one step; give it to each step that wants it")
         if name not in OPTIONS:
+            refuse_option(name, label)
             raise GraphError(f"{label}: there is no option {name!r}{nearest(name, OPTIONS - _OF_ONE_STEP)}")
     done = merged(label, {}, checked(label, options, Facts(None, [], None, open=False, is_async=False)))
     if done.get("runner") == "inline" and "timeout" in done:
@@ -140,6 +147,7 @@ def _no_such_option(label: str, name: str, facts: Facts) -> GraphError:
             f"{label}: {name!r} is a parameter, and flow.step takes options only;\n"
             f"give it its marker or value as a default, or use flow.add(..., {name}=...)"
         )
+    refuse_option(name, label)
     return GraphError(f"{label}: there is no option {name!r}{nearest(name, OPTIONS)}")
 
 
@@ -158,11 +166,11 @@ def _retry(label: str, value: Any) -> RetryPolicy:
 def _timeout(label: str, value: Any) -> Timeout:
     if isinstance(value, Timeout):
         return value
-    if type(value) not in (int, float):
-        raise GraphError(f"{label}: timeout takes seconds or a Timeout, not {value!r}")
+    if not is_number(value):
+        raise GraphError(f"{label}: timeout takes seconds or a Timeout, not {shown(value)}")
     if not value > 0:
         raise GraphError(
-            f"{label}: timeout must be more than 0 s, not {value!r}; leave it out for no timeout"
+            f"{label}: timeout must be more than 0 s, not {shown(value)}; leave it out for no timeout"
         )
     return Timeout(value)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from penstock.core.amounts import shown
 from penstock.core.errors import InputError, nearest
 from penstock.core.graph import Graph
 from penstock.core.model import NOTHING, Condition
 
-from .assign import fits
+from .assign import fits, misfit, odd_one
 from .markers import Source
 from .step import FlowLike
 from .subflow import HandsOn
@@ -57,8 +58,8 @@ def of(flow: FlowLike, inputs: Mapping[str, Any], targets: Targets, override: Ov
     for name, one in known.items():
         if name in inputs:
             given[name] = _whole(flow, graph, name, inputs[name])
-            if one.type is not None and not fits(given[name], one.type) and given[name] is not one.default:
-                raise InputError(_wrong(flow, graph, name, given[name]))
+            if one.type is not None and given[name] is not one.default:
+                _check_input(flow, graph, name, given[name])
         elif one.default is not NOTHING:
             given[name] = one.default
     return Request((graph, given), {"targets": ids, "override": values})
@@ -99,7 +100,9 @@ def _id(flow: FlowLike, graph: Graph, key: Any, what: str) -> str:
 
 
 def _targets(flow: FlowLike, graph: Graph, targets: Targets) -> list[str]:
-    some: Iterable[Any] = [targets] if isinstance(targets, (str, Source)) else targets or ()
+    some: Any = [targets] if isinstance(targets, (str, Source)) else targets
+    if isinstance(some, Mapping) or not isinstance(some, Iterable):
+        raise InputError(f"targets takes a list of steps, not {shown(some)}; say targets=[step]")
     ids = list(dict.fromkeys([_id(flow, graph, target, "targets") for target in some]))
     if not ids:
         raise InputError("targets: the list is empty, so there is nothing to run; leave it out to run all")
@@ -107,21 +110,51 @@ def _targets(flow: FlowLike, graph: Graph, targets: Targets) -> list[str]:
 
 
 def _override(flow: FlowLike, graph: Graph, override: Mapping[Any, Any]) -> dict[str, Any]:
+    if not isinstance(override, Mapping):
+        raise InputError(
+            f"override takes a dict of values by step, not {shown(override)}; say override={{step: value}}"
+        )
     values: dict[str, Any] = {}
     for key, value in override.items():
         id = _id(flow, graph, key, "override")
         values[id] = value
         step = flow.steps.get(id)
         wanted = step.facts.returns if step is not None else None
-        if graph.scope_of[graph.index[id]]:
+        scope = graph.scope_of[graph.index[id]]
+        if scope:
             if not isinstance(value, (list, tuple)):
                 raise InputError(
                     f"override: step {id!r} is mapped, so its value is the list of all its items, "
                     f"not {short(type(value))}"
                 )
-        elif wanted is not None and not fits(value, wanted):
-            raise InputError(f"override: step {id!r} returns {short(wanted)}, not {short(type(value))}")
+            if wanted is not None:
+                _check_items(id, wanted, value, graph.scopes[scope].depth)
+        elif wanted is not None:
+            if not fits(value, wanted):
+                raise InputError(f"override: step {id!r} returns {short(wanted)}, not {short(type(value))}")
+            odd = misfit(value, wanted)
+            if odd is not None:
+                raise InputError(
+                    f"override: step {id!r} returns {short(wanted)}, and {odd[0]} is {short(type(odd[1]))}"
+                )
     return values
+
+
+def _check_items(id: str, wanted: Any, items: Sequence[Any], depth: int, place: str = "") -> None:
+    """Whether each item of a mapped step may be what the step returns.
+
+    Raises:
+        InputError: One is something else.
+    """
+    if depth > 1:
+        for at, inner in enumerate(items):
+            if isinstance(inner, (list, tuple)):
+                _check_items(id, wanted, inner, depth - 1, f"{place}{at},")
+        return
+    odd = odd_one(items, wanted)
+    if odd is not None:
+        kind = short(type(items[odd]))
+        raise InputError(f"override: step {id!r} returns {short(wanted)}, and item [{place}{odd}] is {kind}")
 
 
 def _needed(graph: Graph, targets: Sequence[str] | None, override: Mapping[str, Any]) -> set[str]:
@@ -195,8 +228,19 @@ def _missing(flow: FlowLike, graph: Graph, missing: list[str]) -> str:
     return "\n".join(lines)
 
 
-def _wrong(flow: FlowLike, graph: Graph, name: str, value: Any) -> str:
-    return (
-        f"flow {flow.name!r}: the input {name!r} is {short(type(value))}, "
-        f"and must be {short(graph.inputs[name].type)} ({_asker(graph, name)})"
+def _check_input(flow: FlowLike, graph: Graph, name: str, value: Any) -> None:
+    """Whether an input may be what its annotation says.
+
+    Raises:
+        InputError: It is something else, or has an element that is.
+    """
+    place, wanted = f"the input {name!r}", graph.inputs[name].type
+    if fits(value, wanted):
+        odd = misfit(value, wanted)
+        if odd is None:
+            return
+        place, value, wanted = f"{odd[0]} of {place}", *odd[1:]
+    raise InputError(
+        f"flow {flow.name!r}: {place} is {short(type(value))}, and must be {short(wanted)} "
+        f"({_asker(graph, name)})"
     )

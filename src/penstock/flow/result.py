@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 from penstock.core.errors import nearest
 from penstock.core.model import NodeStatus
 from penstock.core.result import NodeResult, RunResult
+from penstock.core.visible import visible
 
 from .markers import Source
 from .step import FlowLike
@@ -106,7 +107,7 @@ class FlowResult(RunResult):
                 "define the step with keep=True, or name it in targets"
             )
         reason = f": {node.reason}" if node.reason else ""
-        raise NoValue(f"step {node.path!r} has no value, it is {node.status.value}{reason}")
+        raise NoValue(visible(f"step {node.path!r} has no value, it is {node.status.value}{reason}"))
 
 
 class FlowHandle:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar
 from penstock.core.errors import GraphError, nearest
 from penstock.core.graph import Graph
 
+from .later import refuse_option
 from .markers import Marker, Output, Source
 from .signature import Facts
 from .words import call_name
@@ -219,6 +220,8 @@ def check_names(
     if facts.open or bindings.keys() <= facts.names:
         return
     name = next(name for name in bindings if name not in facts.names)
+    if options:
+        refuse_option(name, label)
     what = "neither an option nor a parameter" if options else "not a parameter"
     near = nearest(name, [*(param.name for param in facts.params), *sorted(options)])
     raise GraphError(

@@ -7,7 +7,6 @@ in full where each parameter comes from, so that to `wires.py` it is a step like
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from copy import copy
 from typing import Any, TypeVar, overload
 
 from penstock.core.errors import GraphError, nearest
@@ -514,6 +513,8 @@ _NO_FACTS = _facts([], None, "")
 
 
 def _moved(marker: Marker, source: Any) -> Marker:
+    from copy import copy
+
     new = copy(marker)
     new.source = source
     return new

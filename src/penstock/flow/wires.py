@@ -81,7 +81,7 @@ class Wires:
         facts = step.facts
         if not facts.resolved:
             facts.resolve()
-        flow, bindings = self.flow, step.bindings
+        bindings = step.bindings
         needs: list[Need] = []
         inputs: list[tuple[str, str]] = []
         bound: dict[str, Any] | None = None
@@ -99,14 +99,8 @@ class Wires:
                     elif not param.fixed:
                         self._by_name(step, param, needs, inputs)
                     continue
-            if type(value) is Use:  # the same as `take`, for the marker that loops are made of
-                source = value.source
-                if source.flow is flow and source is not step:
-                    if param.type is not None:
-                        self.edges.check(step, param, value, source)
-                    fields = (source.id, "use", param.name, param.accepts, NOTHING, None, "raise", 1, None)
-                    needs.append(fast(Need, fields))
-                    continue
+            if type(value) is Use and self._uses(step, param, value, needs):
+                continue
             if isinstance(value, Marker):
                 self.take(step, param, value, needs, inputs)
                 continue
@@ -116,6 +110,17 @@ class Wires:
         if "pair" in step.options:
             self._hide(step, *pair_up(step, needs))
         return needs, tuple(inputs), bound, context
+
+    def _uses(self, step: AnyStep, param: Parameter, use: Use, needs: list[Need]) -> bool:
+        """The same as `take`, for the marker that loops are made of; whether it is no more than that."""
+        source = use.source
+        if source.flow is not self.flow or source is step:
+            return False
+        if param.type is not None:
+            self.edges.check(step, param, use, source)
+        fields = (source.id, "use", param.name, param.accepts, NOTHING, None, "raise", 1, None)
+        needs.append(fast(Need, fields))
+        return True
 
     def take(
         self,
@@ -255,6 +260,8 @@ class Wires:
             if name in step.facts.names:
                 continue
             param = Parameter(name)
+            if type(value) is Use and self._uses(step, param, value, needs):
+                continue
             if isinstance(value, Marker):
                 self.take(step, param, value, needs, inputs)
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import types
 from functools import partial
 from typing import Any, ForwardRef, TypeVar, Union, get_args, get_origin
@@ -71,3 +72,15 @@ def _plain(type_: Any) -> str:
     if not isinstance(name, str):
         name = str(type_)
     return name.rpartition("<locals>.")[2].removeprefix("typing.")
+
+
+def in_cell() -> bool:
+    """Whether a cell of a notebook, or a prompt, called us: what ran there may well run once more."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_OURS):
+        frame = frame.f_back
+    file = frame.f_code.co_filename
+    return "get_ipython" in frame.f_globals or file.startswith(("<stdin", "<ipython-input", "<python-input"))
+
+
+_OURS = __name__.partition(".")[0] + "."

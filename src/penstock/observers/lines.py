@@ -13,8 +13,9 @@ from typing import Any
 
 from penstock.core import events
 from penstock.core.model import Failure, NodeStatus
+from penstock.core.visible import one_line
 
-from .page import clean, cut, duration, fill, many, width
+from .page import cut, duration, fill, many, width
 from .tally import KEPT_FAILURES, Row, Tally
 
 MOST = 500
@@ -91,7 +92,7 @@ class Lines:
         return [self._line(at, name, text) for at, name, text, _ in said]
 
     def _line(self, at: float, name: str, text: str) -> str:
-        when = time.strftime("%H:%M:%S", self._clock(at))
+        when, text = time.strftime("%H:%M:%S", self._clock(at)), one_line(text)
         if not name:
             return f"{when}  {text}"
         return f"{when}  {fill(cut(name, self._names), self._names)}  {text}"
@@ -157,7 +158,7 @@ class Lines:
     def _skipped(self, event: events.NodeSkipped) -> None:
         row = self.tally.rows[event.path.node]
         if row.whole is NodeStatus.SKIPPED or row.fan is None:
-            self._say(self._now, row.id, f"skipped: {why(event)}")
+            self._say(self._now, row.id, f"skipped: {why(event, self.tally)}")
         else:
             self._count(row, self._now)
 
@@ -168,10 +169,10 @@ class Lines:
         fields = "".join(f" {key}={value!r}" for key, value in event.fields.items())
         items = event.path.items
         whose = f"[{','.join(map(str, items))}] " if items else ""
-        self._say(self._now, event.path.node, cut(clean(f"{whose}{event.message}{fields}"), 500))
+        self._say(self._now, event.path.node, cut(one_line(f"{whose}{event.message}{fields}"), 500))
 
     def _cancel_asked(self, event: events.CancelAsked) -> None:
-        reason = f" ({clean(event.reason)})" if event.reason not in ("", "interrupted") else ""
+        reason = f" ({event.reason})" if event.reason not in ("", "interrupted") else ""
         self._say(event.at, "", f"cancelling{reason}: waiting for what runs; once more ends it at once", True)
 
     def _run_finished(self, event: events.RunFinished) -> None:
@@ -199,17 +200,18 @@ class Lines:
 def first(failure: Failure) -> str:
     """Type and first line of a failure's text, in one line of at most 200 cells."""
     text = next((line for line in str(failure).splitlines() if line.strip()), failure.type)
-    return cut(clean(text.strip()), 200)
+    return cut(one_line(text.strip()), 200)
 
 
-def why(skip: events.NodeSkipped) -> str:
+def why(skip: events.NodeSkipped, tally: Tally) -> str:
     """The reason of a skip in a few words."""
     because = skip.because
     if skip.cause.value == "condition":
         return "its condition said no" if because == skip.path else f"the condition of {because} said no"
-    if skip.cause.value == "upstream":
-        return f"{because} failed"
-    return f"the run stopped: {because} failed" if because is not None else "the run was cancelled"
+    if because is None:
+        return "the run was cancelled"
+    failed = tally.missed(because) or f"{because} failed"
+    return failed if skip.cause.value == "upstream" else f"the run stopped: {failed}"
 
 
 def counted(row: Row) -> str:

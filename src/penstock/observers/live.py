@@ -39,7 +39,7 @@ def picture(tally: Tally, now: float, wide: int, high: int, signs: Signs) -> lis
         rows = _chosen(tally, room)
     names = min(NAMES, max((width(row.id) for row in rows), default=0))
     lines: list[Line] = [head, []]
-    lines += [_row(row, now, names, signs) for row in rows]
+    lines += [_row(row, tally, now, names, signs) for row in rows]
     lines += [[], _total(tally)]
     return [cut_line(line, wide - 1, signs.more) for line in lines]
 
@@ -54,7 +54,7 @@ def _chosen(tally: Tally, room: int) -> list[Row]:
     return [row for row in tally.rows.values() if row.id in chosen]
 
 
-def _row(row: Row, now: float, names: int, signs: Signs) -> Line:
+def _row(row: Row, tally: Tally, now: float, names: int, signs: Signs) -> Line:
     status = row.status
     shown = (
         NodeStatus.RETRYING if status is NodeStatus.RUNNING and row.retrying and not row.running else status
@@ -76,10 +76,10 @@ def _row(row: Row, now: float, names: int, signs: Signs) -> Line:
         (quiet, fill(cut(row.id, names, signs.more), names)),
         ("dim", "  " + fill(took, 9, right=True) + "  "),
     ]
-    return line + _note(row, status, style, signs)
+    return line + _note(row, tally, status, style, signs)
 
 
-def _note(row: Row, status: NodeStatus, style: str, signs: Signs) -> list[Span]:
+def _note(row: Row, tally: Tally, status: NodeStatus, style: str, signs: Signs) -> list[Span]:
     if row.fan is not None and row.whole is None:
         if row.total is None:
             return []
@@ -87,7 +87,7 @@ def _note(row: Row, status: NodeStatus, style: str, signs: Signs) -> list[Span]:
     if status is NodeStatus.FAILED and row.trouble is not None:
         return [(style, first(row.trouble))]
     if status is NodeStatus.SKIPPED and row.skip is not None:
-        return [("dim", why(row.skip))]
+        return [("dim", why(row.skip, tally))]
     said = row.progress
     if status is NodeStatus.RUNNING and said is not None:
         told: list[Span] = []

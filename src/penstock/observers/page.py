@@ -9,6 +9,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from penstock.core.visible import one_line
+
 Span = tuple[str, str]
 Line = Sequence[Span]
 
@@ -19,21 +21,6 @@ RICH = {"good": "green", "bad": "red", "busy": "cyan", "warn": "yellow", "dim": 
 """The same, as rich calls them."""
 
 _UNSEEN = ("Mn", "Me", "Cf")
-
-
-def clean(text: str) -> str:
-    """One line of text that cannot move the cursor, ring the bell or turn the reading direction."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_shown(character) for character in text)
-
-
-def _shown(character: str) -> str:
-    if character == "\t":
-        return "    "
-    if character == "\u200d" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):
-        return character
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def width(text: str) -> int:
@@ -69,11 +56,12 @@ def cut(text: str, cells: int, more: str = "…") -> str:
 
 
 def cut_line(line: Line, cells: int, more: str = "…") -> list[Span]:
-    """The line, no wider than that."""
+    """The line as a screen may have it: no wider than that, and nothing in it that does more than show."""
     kept: list[Span] = []
-    for style, text in line:
+    for style, raw in line:
         if cells <= 0:
             break
+        text = one_line(raw)
         shown = cut(text, cells, more)
         kept.append((style, shown))
         if shown != text:

@@ -9,10 +9,11 @@ from typing import Any
 
 from penstock.core.model import Failure, NodeStatus, RunStatus
 from penstock.core.result import NodeResult, RunResult
+from penstock.core.visible import one_line
 
 from .lines import first
 from .marks import Signs
-from .page import Line, Span, clean, cut, cut_line, duration, fill, many, width
+from .page import Line, Span, cut, cut_line, duration, fill, many, width
 from .tally import Row, Tally
 
 NAMES = 40
@@ -100,7 +101,7 @@ def _step(row: Row, node: NodeResult, names: int, took: str, result: RunResult, 
         line += [("warn" if let_pass else "bad", f"  {first(node.failure)}")]
         line += [("dim", " (tolerated)")] if let_pass else []
     elif node.reason:
-        line += [("dim", f"  {clean(node.reason)}")]
+        line += [("dim", f"  {node.reason}")]
     elif status in (NodeStatus.CANCELLED, NodeStatus.WAITING):
         line += [("warn", f"  {status.value}")]
     if node.attempts > 1:
@@ -151,29 +152,30 @@ def _where(failure: Failure) -> str:
     if not found:
         return tries
     last = found[-1]
-    return f"  {clean(last['file'])}:{last['line']}{tries}"
+    return f"  {last['file']}:{last['line']}{tries}"
 
 
 def _text(failure: Failure, signs: Signs, most: int = 4) -> Iterator[str]:
     lines = [line for line in str(failure).splitlines() if line.strip()] or [failure.type]
     for line in lines[:most]:
-        yield clean(line.rstrip())
+        yield line.rstrip()
     if len(lines) > most:
         yield signs.more
 
 
 def _notes(result: RunResult) -> Iterator[Line]:
     for left in result.abandoned:
-        yield [("warn", f"abandoned: {clean(str(left))} could not be stopped and goes on by itself")]
+        yield [("warn", f"abandoned: {left} could not be stopped and goes on by itself")]
     for warning in result.warnings:
-        yield [("warn", f"warning: {clean(warning)}")]
+        if warning not in result.reason:
+            yield [("warn", f"warning: {warning}")]
+    if result.status is RunStatus.FAILED and result.reason:
+        yield [("bad", f"the run failed: {result.reason}")]
 
 
 def _outputs(result: RunResult, signs: Signs) -> Iterator[Line]:
     outputs: Mapping[str, Any] = {
-        id: value
-        for id, value in result.outputs.items()
-        if value is not None or result.nodes[id].items is not None
+        id: value for id, value in result.outputs.items() if _says_something(result.nodes[id], value)
     }
     names = min(NAMES, max(map(width, outputs), default=0))
     for number, (id, value) in enumerate(outputs.items()):
@@ -184,6 +186,13 @@ def _outputs(result: RunResult, signs: Signs) -> Iterator[Line]:
         how_many = f"{many(len(value), 'item')}: " if mapped and isinstance(value, Sequence) else ""
         name = fill(cut(id, names, signs.more), names)
         yield [("dim", f"{name}  "), ("", how_many + brief(value))]
+
+
+def _says_something(node: NodeResult, value: Any) -> bool:
+    """Whether a value is worth a line: not None, nor the successes of a map that failed and has none."""
+    if node.items is None:
+        return value is not None
+    return node.status is NodeStatus.SUCCEEDED or bool(value)
 
 
 class _Brief(Repr):
@@ -202,7 +211,7 @@ def brief(value: Any) -> str:
         )
     except Exception as error:
         text = f"<{type(value).__name__}, whose repr raised {type(error).__name__}>"
-    return cut(clean(text), 600)
+    return cut(one_line(text), 600)
 
 
 def _verdict(tally: Tally, result: RunResult, signs: Signs) -> Line:

@@ -11,7 +11,7 @@ from typing import Any
 
 from penstock.core import events
 from penstock.core.graph import Graph
-from penstock.core.model import Failure, NodeStatus, RunStatus
+from penstock.core.model import Failure, NodeStatus, Quorum, RunStatus
 
 KEPT_FAILURES = 5
 """Failures of one step that are kept whole; the others are counted."""
@@ -147,6 +147,11 @@ class Tally:
         for fan in fans[1:]:
             assert fan is not None
             self._streams.setdefault(fan.source.id, []).append(fan)
+        self._quorums: dict[str, list[Quorum]] = {}
+        for node in graph.nodes:
+            for need in node.needs:
+                if isinstance(need.failures, Quorum):
+                    self._quorums.setdefault(need.node, []).append(need.failures)
         self._folds: dict[type[Any], Callable[[Any], None]] = {
             events.NodeStarted: self._started,
             events.NodeSucceeded: self._succeeded,
@@ -178,6 +183,18 @@ class Tally:
             status = row.status
             found[status] = found.get(status, 0) + 1
         return found
+
+    def missed(self, path: events.NodePath) -> str:
+        """What to say of a map as a whole that something else goes back to: its quorum is out of reach, for
+        else it would go back to an item. Empty for all else."""
+        row = self.rows.get(path.node)
+        if row is None or len(path.items) >= row.depth:
+            return ""
+        asked = self._quorums.get(row.id, [])
+        which = f"Quorum({asked[0].least!r})" if len(asked) == 1 else "a quorum"
+        items = row.total if row.depth == 1 else None
+        had = "" if items is None else f": it has {items:,} item{'' if items == 1 else 's'}"
+        return f"{which} of {str(path)!r} cannot be reached{had}"
 
     def active(self) -> Iterator[Row]:
         """The steps of which something runs, waits or is to be tried again."""

@@ -142,6 +142,8 @@ class AioRunner:
         self._closing = True
         self._turn = _nothing
         self._queue.clear()
+        if self._loop.is_closed():  # nothing here goes on, or can be told to end
+            return
         steps = {found[0] for found in self._suspended.values()}
         for key in self._suspended:
             self.stop(*key, timeout=False)

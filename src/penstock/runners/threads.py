@@ -69,6 +69,7 @@ class ThreadRunner:
         self._streams: dict[tuple[int, int], _Stream] = {}  # submitted and not ended
         self._threads: set[threading.Thread] = set()
         self._leaving: set[threading.Thread] = set()  # no longer of the pool, perhaps not yet at their end
+        self._short = False  # the system has refused a thread
         self._lock = threading.Lock()
         self._numbers = count(1)  # an abandoned thread never shares its name
 
@@ -159,7 +160,28 @@ class ThreadRunner:
         name = f"penstock-{next(self._numbers)}"
         thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._threads.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self._threads.discard(thread)
+            self._do_without(error)
+
+    def _do_without(self, error: RuntimeError) -> None:
+        """No thread can be had. Those that there are take what waits, unless all of them are at streams:
+        these may wait for that very work."""
+        if not self._short:
+            self._short = True
+            if self.warn is not None:
+                self.warn(f"no more than {len(self._threads)} threads could be started: {error}")
+        if len(self._threads) > sum(key in self._streams for key in [*self._running]):
+            return
+        text = f"{error}: the system allows no more of them (ulimit -u, or the pids of a container)"
+        for key, work in [*self._waiting.items()]:
+            if self._waiting.pop(key, None) is not None:
+                self._streams.pop(key, None)
+                now = self._clock()
+                failure = failure_of(RuntimeError(text), work[4], traced=False)
+                self._mailbox.post((ENDED, *key, FAILED, failure, None, now, now))
 
     def _leaves(self, thread: threading.Thread) -> bool:
         """Whether the pool has one thread too many now that a stream has ended: this one."""
@@ -187,6 +209,8 @@ class ThreadRunner:
                 continue  # given back meanwhile
             began = clock()
             streams = kind & STREAM
+            if streams and self._short:
+                self._grow()  # this one may wait for what waits for a thread
             if kind & TIMED:
                 post((BEGAN, node, token, began))
             try:

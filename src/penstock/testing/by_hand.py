@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Generic, NoReturn, TypeVar, overload
 
+from penstock.core.amounts import is_whole, shown
 from penstock.core.commands import (
     ANSWERED,
     BEGAN,
@@ -30,7 +31,8 @@ from penstock.core.ports import Runnable, Runner, Work
 from penstock.core.result import RunResult
 from penstock.core.stand_ins import STAND_INS
 
-from .clock import FakeClock
+from .clock import FakeClock, check_advance
+from .faults import made_error
 from .glue import is_glue, node_of
 from .running import Runs, make_run, seeded
 from .waiting import Waiter
@@ -66,8 +68,8 @@ class ManualRunner:
     awaits = True
 
     def __init__(self, capacity: int = _CAPACITY, *, stubborn: Iterable[str] = ()) -> None:
-        if capacity < 1:
-            raise ValueError(f"ManualRunner: capacity must be at least 1, not {capacity!r}")
+        if not is_whole(capacity) or capacity < 1:
+            raise ValueError(f"ManualRunner: capacity is an int of at least 1, not {shown(capacity)}")
         self.capacity = capacity
         self.stubborn = frozenset([stubborn] if isinstance(stubborn, str) else stubborn)
         self.waiting: dict[tuple[int, int], Work] = {}
@@ -220,8 +222,8 @@ class ManualRun(Generic[Result]):
 
     def fail(self, step: Any, error: BaseException | type[BaseException] = Exception) -> None:
         """The attempt fails with this error, which is retried if the step's policy says so."""
+        made = made_error("fail", error, "the test says so")
         key = self._waiting(step)
-        made = error if isinstance(error, BaseException) else error("the test says so")
         self._runner.end(key, FAILED, failure_of(made, self._runner.waiting[key][4]))
         self._turn()
 
@@ -263,6 +265,7 @@ class ManualRun(Generic[Result]):
 
     def advance(self, seconds: float) -> None:
         """Time passes; what is due meanwhile happens at its time."""
+        check_advance(seconds)
         until = self.clock() + seconds
         while not self.done:
             alarm = self._alarm()
@@ -311,6 +314,8 @@ class ManualRun(Generic[Result]):
 
     def _turn(self) -> None:
         engine = self._engine
+        if self._closed and not self.done:
+            raise NotWaiting(self._shown())
         for _ in range(_MANY):
             if self.done:
                 if self._done is None:  # time may go on, and is no more the run's
@@ -365,12 +370,16 @@ class ManualRun(Generic[Result]):
 
     def _refuse(self, name: str) -> NoReturn:
         number = self._number(name)
+        if self._closed and not self.done:
+            raise NotWaiting(f"no attempt of {name!r} waits for an answer: {self._shown()}")
         status = STATUSES[self._state.status[number]].value
         raise NotWaiting(f"no attempt of {name!r} waits for an answer, it is {status}; {self._shown()}")
 
     def _shown(self) -> str:
         if self.done:
             return f"it has ended as {self._state.finished}"
+        if self._closed:
+            return "the run was closed before its end, and goes on no more"
         waiting = self.started
         names = ", ".join(waiting[:10]) + (f" and {len(waiting) - 10} more" if len(waiting) > 10 else "")
         return f"these wait: {names}" if waiting else "nothing waits for an answer"

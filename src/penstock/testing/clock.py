@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
+
+from penstock.core.amounts import check_seconds, is_number, shown
 
 from .timeline import FLIGHT, Flight, RunOver, Timeline
 
@@ -20,6 +23,9 @@ class FakeClock:
     """
 
     def __init__(self, start: float = 0.0, *, patience: float = 1.0) -> None:
+        if not is_number(start) or not math.isfinite(start):
+            raise ValueError(f"FakeClock: start is a time in seconds, not {shown(start)}")
+        check_seconds("FakeClock", "patience", patience)
         self.timeline = Timeline(float(start), patience)
 
     def __call__(self) -> float:
@@ -34,8 +40,7 @@ class FakeClock:
         Raises:
             ValueError: Time never runs backwards.
         """
-        if not seconds >= 0:
-            raise ValueError(f"a clock is advanced by 0 s or more, not {seconds!r}")
+        check_advance(seconds)
         self.timeline.advance_to(self.timeline.now + seconds)
 
     def sleep(self, seconds: float) -> None:
@@ -94,3 +99,13 @@ class FakeClock:
     def _flight(self) -> Flight | None:
         flight = FLIGHT.get()
         return flight if flight is not None and flight.pace.timeline is self.timeline else None
+
+
+def check_advance(seconds: object) -> None:
+    """Whether a clock can be advanced by this.
+
+    Raises:
+        ValueError: It is no finite number of seconds, or negative: time never runs backwards.
+    """
+    if not is_number(seconds) or not 0 <= seconds < math.inf:  # type: ignore[operator]
+        raise ValueError(f"a clock is advanced by 0 s or more, not {shown(seconds)}")

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from penstock.core.amounts import check_seconds, is_number, is_whole, shown
 from penstock.core.errors import InputError, nearest
 from penstock.core.graph import Graph
 
@@ -32,8 +33,10 @@ class _Fault:
     """One line of a plan."""
 
     def __init__(self, word: str, step: str, times: int | None, decision: Decision) -> None:
-        if times is not None and times < 1:
-            raise ValueError(f"faults: times counts attempts, so it is at least 1, not {times!r}")
+        if times is not None and (not is_whole(times) or times < 1):
+            raise ValueError(
+                f"faults: times counts attempts, so it is an int of at least 1, not {shown(times)}"
+            )
         if not isinstance(step, str):
             step = getattr(step, "id", step)
         self.word = word
@@ -84,7 +87,7 @@ class Faults:
             times: How many attempts, of each item; all by default.
             error: An exception, or a class of them.
         """
-        return self._add("fail", step, times, Decision(error=_made(error)))
+        return self._add("fail", step, times, Decision(error=made_error("faults", error)))
 
     def hang(self, step: Any, *, times: int | None = None) -> Faults:
         """Attempts never end by themselves: a timeout, or the end of the run, must end them."""
@@ -92,8 +95,7 @@ class Faults:
 
     def delay(self, step: Any, seconds: float, *, times: int | None = None) -> Faults:
         """Attempts take so much longer, on the fake clock."""
-        if not seconds >= 0:
-            raise ValueError(f"faults: a delay is 0 s or more, not {seconds!r}")
+        check_seconds("faults", "delay", seconds)
         return self._add("delay", step, times, Decision(delay=float(seconds)))
 
     def kill(self, step: Any, *, times: int | None = None) -> Faults:
@@ -105,8 +107,8 @@ class Faults:
 
         What decides is a hash of the seed, the path and the number of the attempt: nothing else changes it.
         """
-        if not 0 <= rate <= 1:
-            raise ValueError(f"faults: a rate is a share from 0.0 to 1.0, not {rate!r}")
+        if not is_number(rate) or not 0 <= rate <= 1:
+            raise ValueError(f"faults: a rate is a share from 0.0 to 1.0, not {shown(rate)}")
         self._seeds.append((seed, rate, error, []))
         return self
 
@@ -169,7 +171,7 @@ class Faults:
             for seed, rate, error, struck in self._seeds:
                 if _share(seed, path, attempt) < rate:
                     struck.append(path)
-                    outcome = Decision(error=_made(error))
+                    outcome = Decision(error=made_error("faults", error))
                     break
         return (outcome or Decision())._replace(delay=delay)
 
@@ -183,12 +185,23 @@ def die(**_: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _made(error: Error) -> BaseException:
+def made_error(where: str, error: Error, text: str = "a planned fault") -> BaseException:
+    """The exception that is meant.
+
+    Args:
+        where: What takes it, for the text.
+        error: An exception, or a class of them.
+        text: What one made of a class says.
+
+    Raises:
+        TypeError: It is neither.
+    """
     if isinstance(error, BaseException):
         return error
     if isinstance(error, type) and issubclass(error, BaseException):
-        return error("a planned fault")
-    raise TypeError(f"faults: error is an exception or a class of them, not {error!r}")
+        return error(text)
+    hint = f"; say RuntimeError({error!r})" if isinstance(error, str) else ""
+    raise TypeError(f"{where}: error is an exception or a class of them, not {shown(error)}{hint}")
 
 
 def _share(seed: object, path: str, attempt: int) -> float:

@@ -49,6 +49,14 @@ class FakeContext(Context):
         if cancelled:
             self.ask_to_stop()
 
+    def _the_folder(self) -> Any:
+        if self._folder is None:
+            raise RuntimeError(
+                f"{self!r} has no folder; give the step one with FakeContext(workdir=tmp_path), "
+                "as the argument for its Context"
+            )
+        return self._folder
+
     def _note(self, event: Any) -> None:
         if isinstance(event, Logged):
             self.logs.append((event.message, dict(event.fields)))
@@ -112,7 +120,8 @@ def _call(flow: Any, step: Any, fakes: Mapping[str, Any]) -> tuple[Any, dict[str
     graph = flow if isinstance(flow, Graph) else flow.graph()
     id = str(getattr(step, "id", step))
     if id not in graph.index:
-        raise InputError(f"{graph.name!r} has no step {id!r}{nearest(id, graph.index)}")
+        near = nearest(id, graph.index) or _those(graph.index)
+        raise InputError(f"{graph.name!r} has no step {id!r}{near}")
     node = graph.nodes[graph.index[id]]
     if node.kind == "gate":
         raise InputError(f"{id!r} is a gate: it waits for an answer, and calls nothing")
@@ -196,6 +205,13 @@ def _path(path: str) -> NodePath:
     if not bracket or not path.endswith("]"):
         return NodePath(path)
     return NodePath(node, tuple(int(item) if item.isdigit() else item for item in items.split(",")))
+
+
+def _those(ids: Mapping[str, int]) -> str:
+    """What there is instead, if it is not too much."""
+    if not ids:
+        return "; it has none"
+    return f" (it has {', '.join(list(ids)[:8])}{' …' if len(ids) > 8 else ''})"
 
 
 def _list(wanted: Mapping[str, Any]) -> str:

@@ -85,10 +85,6 @@ def _refused(error: PenstockError, known: list[Input], inputs: Mapping[str, Any]
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
-_positive.__name__ = "number of 1 or more"  # what argparse calls it in its complaint
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"takes a number of 1 or more, not {text!r}")
+    return int(text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from heapq import heappush
+from heapq import heapify, heappush
 from typing import Any
 
 from ..commands import ENDED, Command, Reply
@@ -233,6 +233,10 @@ def rest_skipped(s: State, fact: Fact) -> None:
     s.status[span] = bytes((SKIPPED,)) * (count * level.width)
     s.waits[span] = [0] * (count * level.width)
     fan.rest = (first, len(fan.rows), cause, because)
+    for queue in fan.top.queues:  # its rows are the last there are
+        queue.front = [i for i in queue.front if i < span.start]
+        queue.heap = [i for i in queue.heap if i < span.start]
+        heapify(queue.heap)
     around = plan.levels[level.parent]
     for node in level.position:
         lose(s, fan.outer + around.position[node], count)
@@ -341,7 +345,7 @@ def released(s: State, fact: Fact) -> None:
 
 
 def cancel(s: State, fact: Fact) -> None:
-    s.cancelled = True
+    s.cancelled = fact[1] or ""
     halt(s, CANCELLING)
 
 

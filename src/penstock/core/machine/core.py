@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .. import events
 from ..commands import Command, Reply
-from ..model import RunOptions, RunStatus
+from ..model import RunOptions, RunStarted, RunStatus
 from ..plan import Plan
 from . import facts
 from .alarms import DEADLINE, stale
 from .apply import apply
 from .decide import emit, listen, open_streams, pace_streams, ring, settle, watch_blocked
 from .dispatch import dispatch, fill, fill_one, give_grace, start_slices
-from .facts import Fact, from_event, to_event
+from .facts import Fact
 from .pace import allowance
 from .recover import recover
 from .state import STOPPING, State
+
+if TYPE_CHECKING:
+    from ..events import Event
 
 _DEFAULTS = RunOptions()
 
@@ -49,7 +51,7 @@ class Machine:
         self._single = len(plan.runners) == 1
         self._streams = plan.has_streams
 
-    def begin(self, event: events.RunStarted, override: Mapping[str, Any] | None = None) -> None:
+    def begin(self, event: RunStarted, override: Mapping[str, Any] | None = None) -> None:
         """Starts the run; nodes in `override` succeed at once with the value given."""
         emit(self.state, self.log, facts.BEGUN, event)
         if self.state.deadline is not None:
@@ -100,9 +102,8 @@ class Machine:
             else:
                 s.blocked = False
         elif s.finished is None and s.begun is not None:
-            status = (
-                RunStatus.FAILED if s.failed else RunStatus.CANCELLED if s.cancelled else RunStatus.SUCCEEDED
-            )
+            ended = RunStatus.SUCCEEDED if s.cancelled is None else RunStatus.CANCELLED
+            status = RunStatus.FAILED if s.failed else ended
             emit(s, log, facts.FINISHED, status.value, now)
         return out
 
@@ -123,12 +124,16 @@ class Machine:
         self.log = []
         return log
 
-    def event(self, fact: Fact) -> events.Event:
+    def event(self, fact: Fact) -> Event:
         """A fact in public words."""
+        from .words import to_event
+
         return to_event(self.state, fact)
 
-    def apply(self, event: events.Event) -> None:
+    def apply(self, event: Event) -> None:
         """Folds one event: replay, resume and a live run are this same path."""
+        from .words import from_event
+
         apply(self.state, from_event(self.state, event))
 
     def recover(self, now: float) -> None:

@@ -253,7 +253,7 @@ def _answered(s: State, reply: Reply, now: float, log: Log, out: list[Command]) 
 
 
 def _cancel_asked(s: State, reply: Reply, now: float, log: Log, out: list[Command]) -> None:
-    if not s.cancelled and s.finished is None:
+    if s.cancelled is None and s.finished is None:
         emit(s, log, facts.CANCEL, reply[1], now)
 
 
@@ -401,7 +401,7 @@ def _skip_rest(s: State, fan: Fan, log: Log) -> None:
         )
     if len(rows) - first >= BULK:
         group = fan.outer + plan.levels[level.parent].position[plan.node[level.base + level.head]]
-        because = None if s.cancelled else s.culprit
+        because = s.culprit if s.cancelled is None else None
         emit(s, log, facts.REST_SKIPPED, group, first, rules.SKIP_STOPPED - rules.SKIP_CONDITION, because)
 
 

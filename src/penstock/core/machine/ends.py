@@ -55,7 +55,8 @@ def _end_wide(s: State, i: int, site: int, clean: bool) -> None:
     if site in plan.casts:
         for j in _cast(s, i, site):
             lessen(s, j, clean)
-    s.maps += [(scope, s.row(i)) for scope in plan.opens.get(site, ())]
+    for scope in plan.opens.get(site, ()):
+        s.maps.append((scope, s.row(i)))
     if i < s.total or plan.flags[site] & GROUP:
         return
     fan = s.fans[i - s.total]
@@ -126,7 +127,7 @@ def _check_quorums(s: State, group: int, site: int, fan: Fan, i: int | None) -> 
 
 def fail_run(s: State, culprit: int, level: int | None = None) -> None:
     """Something has failed that is not let pass; the run is stopped as far as it says itself, or `level`."""
-    s.failed = s.failed or not s.cancelled
+    s.failed = s.failed or s.cancelled is None
     if level is None:
         level = {"stop": STOPPING, "drain": DRAINING}.get(s.on_failure, GOING)
     if level > s.stopping and s.culprit is None and not s.expired:
@@ -216,11 +217,24 @@ def release(s: State, i: int) -> None:
             continue
         fan = s.fan_of_group(i)
         if fan is not None:
-            place = plan.levels[fan.scope].position[plan.node[site]]
-            for row in fan.rows:
-                s.uses[row + place] -= 1
-                if not s.uses[row + place]:
-                    todo.append(row + place)
+            todo += _unread(s, fan, plan.levels[fan.scope].position[plan.node[site]])
+
+
+def _unread(s: State, fan: Fan, place: int) -> list[int]:
+    """The items of a map that lose their last reader with this one; plain ones are let go at once."""
+    rows, level = fan.rows, s.plan.levels[fan.scope]
+    if rows and rows[-1] - rows[0] == (len(rows) - 1) * level.width:
+        column = slice(rows[0] + place, rows[-1] + place + 1, level.width)
+        site = level.base + place
+        plain = not s.plan.flags[site] & GROUP and site not in s.plan.opens
+        if plain and s.uses[column].count(1) == len(rows):
+            s.uses[column] = [0] * len(rows)
+            s.value[column] = [NOTHING] * len(rows)
+            return []
+    items = [row + place for row in rows]
+    for i in items:
+        s.uses[i] -= 1
+    return [i for i in items if not s.uses[i]]
 
 
 def _cast(s: State, i: int, site: int) -> Iterator[int]:

@@ -52,10 +52,10 @@ def ended_as(s: State, number: int) -> int:
     return SUCCESS
 
 
-def _inside(s: State, group: int) -> Iterator[int]:
-    """What a gather of a group looks at, in input order: its items, inner maps that never opened, and streams
-    that broke, each after the elements it gave."""
-    plan = s.plan
+def _lost_inside(s: State, group: int) -> Iterator[int]:
+    """What of a group did not succeed, in input order: items, inner maps that never opened, and streams that
+    broke, each after the elements it gave. Of rows that were skipped as one the first speaks for all."""
+    plan, status, hold = s.plan, s.status, s.hold
     node = plan.node[s.site[group]]
     todo = [group]
     while todo:
@@ -64,7 +64,9 @@ def _inside(s: State, group: int) -> Iterator[int]:
         if fan is not None:
             place = plan.levels[fan.scope].position[node]
             todo += [] if fan.broken is None else [fan.broken]
-            todo += [row + place for row in reversed(fan.rows)]
+            first, after = (len(fan.rows), len(fan.rows)) if fan.rest is None else fan.rest[:2]
+            rows = (*fan.rows[: first + 1], *fan.rows[after:])
+            todo += [i for row in reversed(rows) if status[i := row + place] != SUCCEEDED or hold[i]]
         elif number != group:
             yield number
 
@@ -72,7 +74,7 @@ def _inside(s: State, group: int) -> Iterator[int]:
 def _group_came_to(s: State, group: int) -> int:
     """A gather that raises fails with any failed item; items left out by a condition do not count."""
     worst = SUCCESS
-    for item in _inside(s, group):
+    for item in _lost_inside(s, group):
         came = ended_as(s, item)
         if came == FAILURE:
             return FAILURE
@@ -83,7 +85,7 @@ def _group_came_to(s: State, group: int) -> int:
 
 def first_failed(s: State, group: int) -> int | None:
     """The first item of a map that failed, in input order."""
-    return next((item for item in _inside(s, group) if ended_as(s, item) == FAILURE), None)
+    return next((item for item in _lost_inside(s, group) if ended_as(s, item) == FAILURE), None)
 
 
 def cause_of(s: State, number: int) -> int:
@@ -199,7 +201,7 @@ def verdict(s: State, i: int) -> Verdict:
 def because(s: State, i: int, found: Verdict) -> int | None:
     """The node to name as the cause of a skip."""
     if found.move == rules.SKIP_STOPPED:
-        return None if s.cancelled else s.culprit
+        return s.culprit if s.cancelled is None else None
     if found.need == SELF:
         return i
     need = s.plan.needs_of(s.plan.node[s.site[i]])[found.need]

@@ -10,9 +10,8 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from ..events import NodePath, RunStarted
 from ..limits import Gauge
-from ..model import Abandoned, Failure, NodeStatus, RunOptions
+from ..model import Abandoned, Failure, NodePath, NodeStatus, RunOptions, RunStarted
 from ..plan import Plan
 
 PENDING: Final = 0
@@ -163,7 +162,7 @@ class State:
         self.begun: RunStarted | None = None
         self.finished: str | None = None
         self.stopping = GOING
-        self.cancelled = False
+        self.cancelled: str | None = None  # the reason that was given
         self.failed = False  # an untolerated failure was recorded before any cancel
         self.expired = False  # the deadline has stopped the run
         self.retried = 0  # retries so far

@@ -19,7 +19,8 @@ STARTED: Final = 0  # the worker's: the attempt that it has begun last
 WAITING: Final = 1  # the worker's: the stream that sleeps until it may go on; 0 if none does
 HALT: Final = 2  # the pool's: begin nothing, the end is near
 STOPPED: Final = 3  # the pool's: the attempt that is asked to end
-_FIRST: Final = 4  # of two words for each attempt on its way: its number if it is taken back, and `upto`
+BEGAN: Final = 4  # the worker's: when it has begun that attempt, in ns of the monotonic clock
+_FIRST: Final = 5  # of two words for each attempt on its way: its number if it is taken back, and `upto`
 _ATTEMPTS: Final = 64
 _SIZE: Final = 4096
 

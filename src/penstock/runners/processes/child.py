@@ -7,14 +7,15 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from typing import Any, Protocol
 
-from penstock.core.commands import STREAM
+from penstock.core.commands import CANCELLED, FAILED, OK, STREAM
 from penstock.core.context import Context
-from penstock.core.failures import RetryOn
+from penstock.core.failures import RetryOn, failure_of, text_of
 
 from . import board, frames
-from .frames import Inbox, Parcel
+from .frames import Frame, Inbox, Parcel
 from .worker import TASKS
 
 _HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
@@ -33,6 +34,9 @@ class Owner(Protocol):
 
     def began(self, job: Job, at: float) -> None:
         """It really runs."""
+
+    def look(self) -> None:
+        """Others wait for the workers that it has: it is to give them back if its run is lost."""
 
     def gave(self, job: Job, element: Any) -> None:
         """It is a stream, and has given an element."""
@@ -122,6 +126,23 @@ class Job:
         self.doomed = False
         self.began_at: float | None = None
 
+    def outcome(self, frame: Frame) -> tuple[int, Any]:
+        """How the attempt has ended, and its value or failure."""
+        if frame.flag == frames.STOPPED:
+            return CANCELLED, None
+        try:
+            payload = frame.load()
+        except BaseException as error:
+            text = f"the result cannot be loaded from the process: {text_of(error)}"
+            return FAILED, failure_of(error).but(text=text)
+        if frame.flag == OK:
+            return OK, payload
+        if frame.flag & frames.UNLOADED:
+            names = ", ".join(self.names)
+            text = f"the arguments ({names}) cannot be loaded in the process: {payload}"
+            payload = payload.but(text=text)
+        return FAILED, payload
+
 
 class Child:
     """One worker.
@@ -138,15 +159,21 @@ class Child:
         killed_at: When it is killed, for the sake of `killed_for`; None otherwise.
         quick: Its last attempt was short.
         blocked: There is more to write than the pipe takes.
+        leaving: What it says it is at, since it was told to leave; None before.
     """
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        life, self._life = os.pipe()  # closed by our end, however that comes
-        for end in (ours, theirs):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
-        page = board.make()
-        try:
+        with ExitStack() as its, ExitStack() as undo:
+            ours, theirs = socket.socketpair()
+            undo.enter_context(ours)
+            its.enter_context(theirs)
+            life, self._life = os.pipe()  # closed by our end, however that comes
+            undo.callback(os.close, self._life)
+            its.callback(os.close, life)
+            for end in (ours, theirs):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
+            page = board.make()
+            its.callback(os.close, page)
             self._process = subprocess.Popen(  # arguments of our own, no shell
                 [
                     *(sys.executable, *_flags(), "-P", "-c", _CODE),
@@ -157,14 +184,7 @@ class Child:
                 start_new_session=True,
             )
             self.words = board.view(page)
-        except BaseException:
-            ours.close()
-            os.close(self._life)
-            raise
-        finally:
-            theirs.close()
-            os.close(page)
-            os.close(life)
+            undo.pop_all()
         ours.setblocking(False)
         self._socket = ours
         self.pid = self._process.pid
@@ -177,6 +197,8 @@ class Child:
         self.killed_at: float | None = None
         self.killed_for: Job | None = None
         self.quick = False
+        self.leaving: str | None = None
+        self._cut_off = False
         self._last = 0
         self._known: dict[int, None] = {}  # the tasks that it remembers, in order
         self._unsent: list[Any] = []
@@ -223,6 +245,12 @@ class Child:
         """Whether it is at this job, or past it. Anything else it will not begin once it is taken back."""
         return self.words[board.STARTED] >= job.number
 
+    def began(self, job: Job) -> float | None:
+        """When it has begun this job, which is the last that it has begun; None of any other."""
+        if self.words[board.STARTED] != job.number:
+            return None
+        return self.words[board.BEGAN] / 1e9
+
     def take_back(self, job: Job) -> bool:
         """Takes back what was sent; False if it has begun, or is about to."""
         self.words[board.taken_back(job.number)] = job.number
@@ -249,6 +277,16 @@ class Child:
             return True
         self.words[board.HALT] = 0
         return False
+
+    def leave(self) -> None:
+        """Tells it to end, in order."""
+        self.ending, self.leaving = True, self.leaving or ""
+        self.write(frames.frame(frames.LEAVE))
+
+    def cut_off(self) -> None:
+        """Kills it because it has closed its pipe: without that it is of no use."""
+        self.ending = self._cut_off = True
+        self.signal(signal.SIGKILL)
 
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal to it and to all that its steps have started."""
@@ -297,6 +335,8 @@ class Child:
 
     @property
     def how_it_ended(self) -> str:
+        if self._cut_off:
+            return "has closed its pipe to the pool, and was killed for that"
         code = self._process.returncode
         if code is None or code >= 0:
             return f"exited with status {code}"

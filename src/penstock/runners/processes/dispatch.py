@@ -17,9 +17,9 @@ import weakref
 from collections import deque
 from typing import Any
 
-from penstock.core.commands import CANCELLED, FAILED, OK, RETURNED
+from penstock.core.commands import CANCELLED, FAILED, RETURNED
 from penstock.core.errors import WorkerDied
-from penstock.core.failures import failure_of, text_of
+from penstock.core.failures import failure_of
 
 from . import board, frames, reference
 from .child import Child, Job
@@ -27,6 +27,9 @@ from .frames import Frame
 
 _QUICK = 0.01  # seconds; after a longer attempt nothing is sent ahead: another worker may be free sooner
 _LEAVE = 3.0  # seconds that a worker gets to leave
+_AGAIN = 1.0  # seconds until another worker is tried, where there were as many as the system allows
+_LOOK = 1.0  # seconds between two looks for lost runs, while others wait
+_DYING = 0.5  # seconds that a worker without a pipe gets to end by itself
 _CHECK = 0.2  # seconds between two looks for dead workers, where the system does not tell
 _CLOSE = 5.0  # seconds that a stream gets to close which was stopped while it waited
 _CLOSED = "the pool of processes was closed"
@@ -53,6 +56,8 @@ class Dispatcher:
         self._children: list[Child] = []
         self._idle: list[Child] = []
         self._wanted = 0  # workers to be started by the thread
+        self._grow_at = 0.0  # until then no more workers are to be had than there are
+        self._look_at = 0.0  # then it is looked for lost runs, if anybody waits
         self._sleeping: set[Child] = set()  # at a stream that waits; they do not count
         self.warnings: list[str] = []
         self._stillborn = 0
@@ -86,8 +91,13 @@ class Dispatcher:
                 os.set_blocking(self._bell[1], False)
                 self._selector = selectors.DefaultSelector()
                 self._selector.register(self._bell[0], selectors.EVENT_READ)
-                self._thread = threading.Thread(target=self._serve, name="penstock-processes", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._serve, name="penstock-processes", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:
+                    self._let_go()
+                    raise
+                self._thread = thread
 
     # For runners, in their threads
 
@@ -101,6 +111,9 @@ class Dispatcher:
             else:
                 self._queue.append(job)
                 self._grow()
+                if len(self._queue) == 1 and (now := time.monotonic()) >= self._look_at:
+                    self._look_at = now + _LOOK
+                    self._ring()
 
     def stop(self, job: Job, *, kill: bool, wait: bool = True) -> None:
         """Gives a job back if it has not begun; otherwise asks it to end, or ends it.
@@ -157,7 +170,7 @@ class Dispatcher:
                     if child.jobs or not child.ready:
                         child.signal(signal.SIGKILL)
                     else:
-                        child.write(frames.frame(frames.LEAVE))
+                        child.leave()
         self._ring()
         if thread is not threading.current_thread():
             thread.join()
@@ -195,6 +208,8 @@ class Dispatcher:
 
     def _grow(self) -> None:
         """Asks for another worker, if there is work that none is free for or about to be."""
+        if len(self._children) > len(self._sleeping) and time.monotonic() < self._grow_at:
+            return
         if len(self._children) + self._wanted < self._size + len(self._sleeping):
             coming = self._wanted + sum(not child.ready for child in self._children)
             if len(self._queue) > coming:
@@ -254,8 +269,7 @@ class Dispatcher:
         elif have or child in self._idle:
             return
         elif len(self._children) > self._size + len(self._sleeping):  # one of those that streams had
-            child.ending = True
-            child.write(frames.frame(frames.LEAVE))
+            child.leave()
         else:
             self._idle.append(child)
 
@@ -291,13 +305,16 @@ class Dispatcher:
 
     def _end(self, job: Job, result: int, payload: Any = None) -> None:
         job.over = True
-        job.owner.reply(job, result, payload, None, None)
+        began = None if job.child is None or result == RETURNED else job.child.began(job)
+        job.owner.reply(job, result, payload, began, None if began is None else time.monotonic())
 
     def _lose(self, job: Job, text: str, *, died: bool = False) -> None:
         if job.over:  # taken back, and only still in the queue
             return
-        failure = failure_of(WorkerDied(text), job.retry_on if died else None)
-        self._end(job, FAILED, failure.but(kind="lost_worker", trace=""))
+        # No traceback, not even an empty one: what makes it loads modules that forget a Ctrl-C which has just
+        # ended the main thread, and the interpreter would not end by SIGINT (CPython 3.11).
+        failure = failure_of(WorkerDied(text), job.retry_on if died else None, traced=False)
+        self._end(job, FAILED, failure.but(kind="lost_worker"))
 
     # In the thread
 
@@ -327,6 +344,8 @@ class Dispatcher:
             times.append(_CHECK)
         if self._closing:
             times.append(self._leave_by - time.monotonic())
+        elif self._queue or time.monotonic() < self._look_at:
+            times.append(self._look_at - time.monotonic())
         return max(0.0, min(times)) if times else None
 
     def _see_to(self) -> None:
@@ -337,6 +356,10 @@ class Dispatcher:
         late = self._dropped or (self._closing and now >= self._leave_by)
         if self._closing:
             self._wanted = 0
+        elif self._queue and now >= self._look_at:
+            self._look_at = now + _LOOK
+            for owner in {job.owner for child in self._children for job in [*child.jobs.values()]}:
+                owner.look()
         for child in list(self._children):
             if late or (child.killed_at is not None and now >= child.killed_at):
                 child.killed_at = None
@@ -353,6 +376,12 @@ class Dispatcher:
                 if job.over:
                     return  # it has ended in time
                 job.doomed = True
+            if child.leaving is not None and not self._dropped:
+                self.warnings.append(
+                    f"worker process {child.pid} was killed: told to end, it had not after {_LEAVE:g} s; "
+                    f"what it was at: {child.leaving or 'it did not say'}"
+                )
+                child.leaving = None
             child.ending = True
             child.signal(signal.SIGKILL)
 
@@ -362,7 +391,13 @@ class Dispatcher:
         except OSError as error:
             with self._lock:
                 self._wanted -= 1
-                self._give_up(f"no worker process can be started: {error}")
+                if len(self._children) > len(self._sleeping):  # they are what there is
+                    if not self._grow_at:
+                        many = len(self._children)
+                        self.warnings.append(f"only {many} of {self._size} workers could be started: {error}")
+                    self._grow_at = time.monotonic() + _AGAIN
+                else:
+                    self._give_up(f"no worker process can be started: {error}")
             return
         self._selector.register(child.pipe, selectors.EVENT_READ, child)
         if child.exit is not None:
@@ -392,9 +427,9 @@ class Dispatcher:
         except OSError:
             found = None
         if found is None:
-            with self._lock:
-                child.ending = True
-                child.signal(signal.SIGKILL)  # without its pipe it is of no use
+            if not self._is_dying(child):
+                with self._lock:
+                    child.cut_off()
             self._bury(child)
             return
         for frame in found:
@@ -404,6 +439,9 @@ class Dispatcher:
         op = frame.op
         if op == frames.WARNING:
             self.warnings.append(frame.load())
+            return
+        if op == frames.LEAVING:
+            child.leaving = frame.load()
             return
         if op == frames.HELLO:
             with self._lock:
@@ -415,7 +453,7 @@ class Dispatcher:
         if job is None:
             return  # taken back, and elsewhere by now
         if op == frames.DONE:
-            result, payload = _outcome(job, frame)
+            result, payload = job.outcome(frame)
             with self._lock:
                 child.quick = frame.ended - frame.began < _QUICK
                 if child.jobs.pop(frame.number, None) is None:
@@ -461,11 +499,21 @@ class Dispatcher:
             with self._lock:
                 if job.over:
                     return
-                self._end(job, FAILED, failure_of(error).but(text=text, trace=""))
+                self._end(job, FAILED, failure_of(error, traced=False).but(text=text))
                 child.words[board.STOPPED] = job.number
                 self._wake(child, job)
             return
         job.owner.gave(job, element)
+
+    def _is_dying(self, child: Child) -> bool:
+        """Whether a worker whose pipe has ended is about to end by itself."""
+        end = time.monotonic() + _DYING
+        while time.monotonic() < end:
+            with self._lock:
+                if child.dead():
+                    return True
+            time.sleep(0.001)
+        return False
 
     def _bury_if_dead(self, child: Child) -> None:
         with self._lock:
@@ -513,7 +561,7 @@ class Dispatcher:
     def _give_up(self, text: str) -> None:
         """No worker can be had: fails what waits for one."""
         self._stillborn = 0
-        if self._children and any(child.ready for child in self._children):
+        if any(child.ready and child not in self._sleeping for child in self._children):
             return
         for job in self._queue:
             self._lose(job, text, died=True)
@@ -532,28 +580,13 @@ class Dispatcher:
             for job in self._queue:
                 self._lose(job, _CLOSED)
             self._queue.clear()
-            self._selector.close()
-            bell, self._bell = self._bell, (-1, -1)
-            for fd in bell:
-                os.close(fd)
+            self._let_go()
 
-
-def _outcome(job: Job, frame: Frame) -> tuple[int, Any]:
-    """How an attempt has ended, and its value or failure."""
-    if frame.flag == frames.STOPPED:
-        return CANCELLED, None
-    try:
-        payload = frame.load()
-    except BaseException as error:
-        text = f"the result cannot be loaded from the process: {text_of(error)}"
-        return FAILED, failure_of(error).but(text=text)
-    if frame.flag == OK:
-        return OK, payload
-    if frame.flag & frames.UNLOADED:
-        names = ", ".join(job.names)
-        text = f"the arguments ({names}) cannot be loaded in the process: {payload}"
-        payload = payload.but(text=text)
-    return FAILED, payload
+    def _let_go(self) -> None:
+        self._selector.close()
+        bell, self._bell = self._bell, (-1, -1)
+        for fd in bell:
+            os.close(fd)
 
 
 def _after_fork() -> None:

@@ -28,6 +28,7 @@ BACK: Final = 9  # it was taken back and not begun
 SAID: Final = 10  # a method of the step's context, with its arguments
 SLEEPS: Final = 11  # a stream waits until it may go on
 WARNING: Final = 12  # what went wrong at the end
+LEAVING: Final = 13  # what it is at before it ends
 
 # Flags of a CALL, besides those of `commands`.
 CONTEXT: Final = 128  # the step's context travels too

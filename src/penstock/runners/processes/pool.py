@@ -13,6 +13,7 @@ from itertools import count
 from types import FunctionType, TracebackType
 from typing import Any
 
+from penstock.core.amounts import check_seconds, is_whole, shown
 from penstock.core.commands import BEGAN, ENDED, FAILED, YIELDED
 from penstock.core.context import CURRENT, Context
 from penstock.core.errors import InputError
@@ -58,15 +59,14 @@ class ProcessPool:
     ) -> None:
         if os.name != "posix":
             raise NotImplementedError("runner='processes' needs a POSIX system; use runner='threads'")
-        if size is not None and (not isinstance(size, int) or size < 1):
-            raise ValueError(f"processes: size must be at least 1, not {size!r}")
-        if not kill_grace >= 0:
-            raise ValueError(f"processes: kill_grace must be 0 s or more, not {kill_grace!r}")
+        if size is not None and (not is_whole(size) or size < 1):
+            raise ValueError(f"processes: size is an int of at least 1, not {shown(size)}")
+        check_seconds("processes", "kill_grace", kill_grace)
         self.size = size or _processors()
         if prefetch is None:
             prefetch = max(_AHEAD, _RESERVE // self.size)
-        if not 0 <= prefetch < AHEAD:
-            raise ValueError(f"processes: prefetch must be from 0 to {AHEAD - 1}, not {prefetch!r}")
+        if not is_whole(prefetch) or not 0 <= prefetch < AHEAD:
+            raise ValueError(f"processes: prefetch is an int from 0 to {AHEAD - 1}, not {shown(prefetch)}")
         self.capacity = self.size * (1 + prefetch)
         self._dispatcher = Dispatcher(self.size, prefetch, kill_grace)
         self._tasks: dict[tuple[int, ...], Task] = {}
@@ -177,6 +177,7 @@ class ProcessRunner:
         self.warn: Callable[[str], None] | None = None
 
     def open(self, mailbox: Mailbox, clock: Callable[[], float]) -> None:
+        self._mailbox = mailbox
         self._post = mailbox.post
         self._clock = clock
         here = CURRENT.get()
@@ -184,7 +185,7 @@ class ProcessRunner:
         if here is not None:
             self._variables += ((CURRENT_AT, "CURRENT", here),)
         self._dispatcher = self._pool.begin()
-        self._thorough = reference.main() is None
+        self._thorough = reference.main() is None or bool(reference.guarded())
 
     def submit(self, work: Work) -> None:
         try:
@@ -245,6 +246,11 @@ class ProcessRunner:
         """It really runs."""
         job.began_at = self._clock() - (time.monotonic() - at)
         self._post((BEGAN, *job.key, job.began_at))
+
+    def look(self) -> None:
+        """Others wait for its workers: has its run given up if it is lost."""
+        if self._mailbox.lost():
+            self._mailbox.bell()
 
     def gave(self, job: Job, element: Any) -> None:
         """It is a stream, and has given an element."""

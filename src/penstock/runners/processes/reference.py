@@ -22,6 +22,8 @@ _WRAPPED = 16  # how many layers around a function are looked through
 
 
 _CACHED = type(cache(len))
+_GUARD = 'it stands under `if __name__ == "__main__":`, which holds in this process only'
+_GUARDS = ("__name__ == '__main__'", "'__main__' == __name__")
 
 
 class CannotTravel(ValueError):
@@ -95,7 +97,11 @@ class Pickler(pickle.Pickler):
         if isinstance(value, FunctionType):
             return NotImplemented if value is find else _reduce(value)
         if isinstance(value, type):
-            return by_value(value) if value.__module__ == MAIN and main() is None else NotImplemented
+            if value.__module__ != MAIN:
+                return NotImplemented
+            if _is_guarded(value):
+                return by_value(value, _GUARD)
+            return by_value(value) if main() is None else NotImplemented
         if isinstance(value, _CACHED):
             return _reduce(value)
         lent = is_lent(value)
@@ -120,6 +126,40 @@ def main() -> Main | None:
     if not path or not os.path.isfile(path):
         return None
     return Main(os.path.abspath(path), getattr(spec, "parent", None) or "")
+
+
+def guarded() -> frozenset[str]:
+    """The functions and classes that the main module has only where it is run, and not where it is loaded."""
+    here = main()
+    return frozenset() if here is None else _guarded(here.path)
+
+
+@cache
+def _guarded(path: str) -> frozenset[str]:
+    import ast
+
+    try:
+        with open(path, "rb") as file:
+            text = file.read()
+        body = ast.parse(text).body if b"__main__" in text else []
+    except (OSError, SyntaxError, ValueError):
+        return frozenset()
+    names: tuple[set[str], set[str]] = (set(), set())
+    todo: list[tuple[Any, bool]] = [(one, False) for one in body]
+    while todo:
+        one, inside = todo.pop()
+        if isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names[inside].add(one.name)
+            continue
+        is_guard = isinstance(one, ast.If) and ast.unparse(one.test) in _GUARDS
+        for field in ("body", "handlers", "orelse", "finalbody"):
+            below = inside or (is_guard and field == "body")
+            todo += [(inner, below) for inner in getattr(one, field, ()) if isinstance(inner, ast.AST)]
+    return frozenset(names[True] - names[False])
+
+
+def _is_guarded(value: Any) -> bool:
+    return value.__qualname__.partition(".")[0] in guarded()
 
 
 def world() -> World:
@@ -189,7 +229,8 @@ def by_value(value: Any, why: str = "") -> tuple[Any, ...]:
         why = why or "it stands in an interactive session"
         raise CannotTravel(
             f"{name_of(value)} cannot travel to a process: {why}, and a process finds things by their module "
-            f"and name; put it at the top of a module, or install penstock[cloudpickle]"
+            f"and name; put it {'above that' if why is _GUARD else 'at the top of a module'}, "
+            "or install penstock[cloudpickle]"
         ) from None
     return cloudpickle.loads, (cloudpickle.dumps(value),)
 
@@ -203,6 +244,8 @@ def _reduce(function: Any) -> Any:
         return by_value(function, "it is defined inside another function")
     if module is None or not _has_home(module):
         return by_value(function)
+    if name == MAIN and _is_guarded(function):
+        return by_value(function, _GUARD)
     found: Any = module
     for part in path.split("."):
         found = getattr(found, part, None)

@@ -89,10 +89,26 @@ class Worker:
                 reference.settle(frame.load())
                 self._send(frames.frame(frames.HELLO))
             elif op == frames.LEAVE:
-                for warning in _close_resources():
-                    self._send(frames.frame(frames.WARNING, frames.pack(warning)))
+                self._leave()
                 return
             del frame
+
+    def _leave(self) -> None:
+        """Ends, and says what keeps it from that."""
+        resources: Any = sys.modules.get("penstock.core.resources")
+        if resources is not None and (names := resources.open_in_worker()):
+            self._tell(frames.LEAVING, f"the closing of {', '.join(map(repr, names))}")
+            for warning in resources.close_worker():
+                self._tell(frames.WARNING, warning)
+        threads = [thread for thread in threading.enumerate() if not thread.daemon]
+        if len(threads) > 1:
+            names = ", ".join(
+                repr(thread.name) for thread in threads if thread is not threading.main_thread()
+            )
+            self._tell(frames.LEAVING, f"threads that its steps have left, which are no daemons: {names}")
+
+    def _tell(self, op: int, text: str) -> None:
+        self._send(frames.frame(op, frames.pack(text)))
 
     def terminate(self, number: int, where: Any) -> NoReturn:
         """SIGTERM: the step may clean up; then the process ends."""
@@ -138,6 +154,7 @@ class Worker:
 
     def _attempt(self, frame: Frame) -> None:
         number, words = frame.number, self._words
+        words[board.BEGAN] = time.monotonic_ns()
         words[board.STARTED] = number
         board.fence()
         while words[board.HALT]:  # the pool is about to kill this process, or changes its mind
@@ -320,12 +337,6 @@ def _end_with_the_pool(life: int) -> None:
 def _watch(life: int) -> None:
     os.read(life, 1)
     os.killpg(os.getpgrp(), signal.SIGKILL)
-
-
-def _close_resources() -> list[str]:
-    """Closes what steps have opened for this process; where none has, the module is not loaded."""
-    resources: Any = sys.modules.get("penstock.core.resources")
-    return [] if resources is None else list(resources.close_worker())
 
 
 def _ignore(number: int, where: Any) -> None:
