@@ -341,8 +341,8 @@ def test_a_map_that_failed_altogether_is_no_value(call, files):
     text = MAPPED_FAILS.replace("KEEP", "n < 0")
     (files / "fails.py").write_text(text)
     assert "0 items" not in call("run", "fails.py").out
-    (files / "fails.py").write_text(text.replace("n < 0", "n < 1"))
-    assert "\nwork  1 item: [0]\n" in call("run", "fails.py").out
+    (files / "some.py").write_text(text.replace("n < 0", "n < 1"))
+    assert "\nwork  1 item: [0]\n" in call("run", "some.py").out
     (files / "empty_map.py").write_text(text.replace("range(3)", "range(0)"))
     assert "\nwork  0 items: []\n" in call("run", "empty_map.py").out
 
