@@ -1,6 +1,7 @@
 """What all tests share: where the reference data is, Hypothesis profiles, and skips that may not be."""
 
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -8,6 +9,10 @@ import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+for usual, number in ((signal.default_int_handler, signal.SIGINT), (signal.SIG_DFL, signal.SIGHUP)):
+    if signal.getsignal(number) is signal.SIG_IGN:  # by nohup, or in the background; programs inherit it
+        signal.signal(number, usual)
 
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, print_blob=True)
