@@ -229,7 +229,11 @@ def run(graph: Graph, inputs: Mapping[str, Any], **how: Any) -> RunResult:
     Raises:
         InputError: What was given does not fit the graph; nothing has started.
     """
-    prepared = Prepared(graph, inputs, **how)
+    return run_prepared(Prepared(graph, inputs, **how))
+
+
+def run_prepared(prepared: Prepared) -> RunResult:
+    """As `run`, of a run that its caller has put together, so as to cancel it or look at it meanwhile."""
     if not _in_loop():
         return prepared.run()
     return _run_beside_loop(prepared)

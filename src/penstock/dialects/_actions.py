@@ -1,0 +1,113 @@
+"""Functions as tasks call them: what they take, and how they are given what a name cannot bring."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import FunctionType
+from typing import Any, NamedTuple
+
+Action = Callable[..., Any]
+
+
+class Call:
+    """An action with what names cannot give it: arguments by position, and a transformation of its value.
+
+    Args:
+        action: What is called.
+        args: By position.
+        fed: Keywords that bring values for one more argument by position.
+        gather: It takes the list of them, instead of the only one.
+        transform: Takes the value of the action.
+    """
+
+    __slots__ = ("_action", "_args", "_fed", "_gather", "_transform")
+
+    def __init__(
+        self,
+        action: Action,
+        args: tuple[Any, ...],
+        fed: tuple[str, ...],
+        gather: bool,
+        transform: Callable[[Any], Any] | None,
+    ) -> None:
+        self._action, self._args, self._fed = action, args, fed
+        self._gather, self._transform = gather, transform
+
+    def __call__(self, **given: Any) -> Any:
+        value = self._begin(given)
+        return value if self._transform is None else self._transform(value)
+
+    def _begin(self, given: dict[str, Any]) -> Any:
+        if not self._fed:
+            return self._action(*self._args, **given)
+        values = [given.pop(key) for key in self._fed]
+        return self._action(*self._args, values if self._gather else values[-1], **given)
+
+
+class AsyncCall(Call):
+    __slots__ = ()
+
+    async def __call__(self, **given: Any) -> Any:
+        value = await self._begin(given)
+        return value if self._transform is None else self._transform(value)
+
+
+class Reading(NamedTuple):
+    """What an action takes.
+
+    Attributes:
+        names: Parameters that can be given by name, those that position can fill first.
+        required: How many parameters can be given by position and must be given.
+        hidden: How many of them can be given by position only; they come first.
+        is_async: A call must be awaited.
+    """
+
+    names: tuple[str, ...]
+    required: int
+    hidden: int
+    is_async: bool
+
+    def wants(self, args: int, bound: Mapping[str, Any]) -> bool:
+        """Whether the parameter after so many arguments must still be given."""
+        if args >= self.required:
+            return False
+        return args < self.hidden or self.names[args - self.hidden] not in bound
+
+
+def read(action: Action) -> Reading:
+    if type(action) is FunctionType and not action.__dict__:  # a plain one: `inspect` would take far longer
+        code = action.__code__
+        hidden, several = code.co_posonlyargcount, code.co_argcount
+        names = code.co_varnames[hidden : several + code.co_kwonlyargcount]
+        is_async = bool(code.co_flags & inspect.CO_COROUTINE)
+        return Reading(names, several - len(action.__defaults__ or ()), hidden, is_async)
+    try:
+        parameters = inspect.signature(action).parameters.values()
+    except ValueError:  # a built-in that does not say
+        return Reading((), 1, 1, is_async_function(action))
+    only, either, named = (
+        [one for one in parameters if one.kind is kind]
+        for kind in (
+            inspect.Parameter.POSITIONAL_ONLY,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            inspect.Parameter.KEYWORD_ONLY,
+        )
+    )
+    required = sum(one.default is one.empty for one in (*only, *either))
+    names = tuple([one.name for one in (*either, *named)])
+    return Reading(names, required, len(only), is_async_function(action))
+
+
+def innermost(action: Any) -> Any:
+    while isinstance(action, partial):
+        action = action.func
+    return action
+
+
+def is_async_function(action: Any) -> bool:
+    inner = innermost(action)
+    if inspect.iscoroutinefunction(inner):
+        return True
+    return not isinstance(inner, type) and inspect.iscoroutinefunction(type(inner).__call__)

@@ -1,0 +1,186 @@
+"""What a pipeline of definitions is made of: its stages, how they run, and what they come to together."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from penstock.core.model import Limit, RetryPolicy, Timeout
+from penstock.core.record import Record
+
+from ._definitions_context import PipelineContext
+from ._review import Misused, StageFailed, StageResult
+
+
+@runtime_checkable
+class PipelineStage(Protocol):
+    """What a stage must have. A ``name`` is read if there is one."""
+
+    async def execute(self, input: Any, context: PipelineContext, /) -> StageResult[Any]:
+        """Does the work; what it raises is a failure too."""
+
+
+class ExecutionPattern(enum.Enum):
+    """How a stage runs. Only FAN_OUT changes anything: inputs say what is parallel, a condition what is
+    conditional."""
+
+    SEQUENTIAL = "sequential"
+    PARALLEL = "parallel"
+    FAN_OUT = "fan_out"
+    CONDITIONAL = "conditional"
+
+
+class RetryConfig(Record):
+    """When a stage is tried again, and after how long.
+
+    Attributes:
+        max_attempts: Calls in all.
+        initial_delay_ms, backoff_multiplier, max_delay_ms: The wait before call n + 2 is
+            ``initial_delay_ms * backoff_multiplier ** n``, at most `max_delay_ms`.
+        retryable_errors: Parts of error texts or of names of exception classes; case, spaces and signs do not
+            count. None retries every error.
+        jitter: ``full`` spreads each wait evenly over (0, wait].
+
+    Raises:
+        ValueError: A number is out of range, or a part is empty.
+    """
+
+    max_attempts: int = 1
+    initial_delay_ms: float = 1000.0
+    backoff_multiplier: float = 2.0
+    max_delay_ms: float = 60000.0
+    retryable_errors: Sequence[str] | None = None
+    jitter: Literal["full", "none"] = "none"
+
+    def __post_init__(self) -> None:
+        given = self.retryable_errors
+        if given is not None:
+            if isinstance(given, str) or not all(isinstance(part, str) and _plain(part) for part in given):
+                raise ValueError(f"RetryConfig: retryable_errors is a list of words, not {given!r}")
+            self._settle("retryable_errors", tuple(given))
+        for name in ("initial_delay_ms", "max_delay_ms"):
+            if isinstance(getattr(self, name), bool) or not isinstance(getattr(self, name), int | float):
+                raise ValueError(f"RetryConfig: {name} is a number, not {getattr(self, name)!r}")
+        self.policy()
+
+    def policy(self) -> RetryPolicy:
+        """The same in the words of the library."""
+        parts = None if self.retryable_errors is None else [_plain(part) for part in self.retryable_errors]
+
+        def retries(error: BaseException) -> bool:
+            if isinstance(error, Misused) or not isinstance(error, Exception):
+                return False
+            name = "" if isinstance(error, StageFailed) else _plain(type(error).__name__)
+            return parts is None or any(part in name or part in _plain(str(error)) for part in parts)
+
+        return RetryPolicy(
+            self.max_attempts,
+            self.initial_delay_ms / 1000,
+            self.max_delay_ms / 1000,
+            self.backoff_multiplier,
+            retries,
+            self.jitter,
+        )
+
+
+def _plain(text: str) -> str:
+    return "".join(character for character in text.lower() if character.isalnum())
+
+
+class StageDefinition(Record):
+    """One stage of a pipeline.
+
+    Attributes:
+        id: Unique in its pipeline.
+        stage: What runs.
+        pattern: See `ExecutionPattern`.
+        inputs: Ids of the stages whose outputs it takes. None: the pipeline's input; one: its output; more:
+            a dict of outputs by id. A stage that was skipped gives None.
+        condition: Asked with the context just before the stage; false skips it.
+        retry_config: None for one call.
+        timeout_ms: Of one attempt.
+        critical: A skip of it is worth a word in the result's metadata.
+        max_concurrent_fan_out: Items at a time, for FAN_OUT.
+        description: One line for people.
+        input_type, output_type: What goes in and out must be of these classes (each item, for FAN_OUT).
+
+    Raises:
+        TypeError: A field is of the wrong type.
+        ValueError: A number is out of range, or there is no such pattern.
+    """
+
+    id: str
+    stage: PipelineStage
+    pattern: ExecutionPattern = ExecutionPattern.SEQUENTIAL
+    inputs: Sequence[str] = ()
+    condition: Callable[[PipelineContext], Any] | None = None
+    retry_config: RetryConfig | None = None
+    timeout_ms: float | None = None
+    critical: bool = True
+    max_concurrent_fan_out: int = 4
+    description: str | None = None
+    input_type: Any = None
+    output_type: Any = None
+
+    def __post_init__(self) -> None:
+        label = f"stage {self.id!r}"
+        if isinstance(self.inputs, str) or not isinstance(self.inputs, Sequence):
+            raise TypeError(f"{label}: inputs is a list of ids, not {self.inputs!r}; say inputs=['...']")
+        if not all(isinstance(one, str) for one in self.inputs):
+            raise TypeError(f"{label}: inputs is a list of ids, not {self.inputs!r}")
+        self._settle("inputs", tuple(self.inputs))
+        self._settle("pattern", ExecutionPattern(self.pattern))
+        if self.condition is not None and not callable(self.condition):
+            raise TypeError(f"{label}: condition is a function of the context, not {self.condition!r}")
+        if self.retry_config is not None and not isinstance(self.retry_config, RetryConfig):
+            raise TypeError(f"{label}: retry_config is a RetryConfig, not {self.retry_config!r}")
+        for word in ("input_type", "output_type"):
+            if not isinstance(getattr(self, word), type | tuple | None):
+                raise TypeError(f"{label}: {word} is a class, not {getattr(self, word)!r}")
+        try:
+            self.timeout()
+            Limit("fan-out", capacity=self.max_concurrent_fan_out)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{label}: timeout_ms and max_concurrent_fan_out are above 0 ({error})"
+            ) from None
+
+    def timeout(self) -> Timeout | None:
+        """The time of one attempt, in the words of the library."""
+        return None if self.timeout_ms is None else Timeout(attempt=self.timeout_ms / 1000)
+
+    @property
+    def name(self) -> str:
+        """What the stage calls itself, or else its id."""
+        name = getattr(self.stage, "name", None)
+        return name if isinstance(name, str) and name else self.id
+
+
+class PipelineResult(Record):
+    """What one execution came to.
+
+    Attributes:
+        success: Whether every stage succeeded or was skipped.
+        outputs: Of the stages that succeeded, by id; None for those that were skipped.
+        stage_results: Of the stages that ended by themselves, by id.
+        failed_stages: Ids; ``["validation"]`` for a pipeline that is not valid.
+        total_duration_ms: From start to end.
+        metadata: ``run_id``, ``stage_durations_ms`` by id, ``cancelled`` (stages that were cut off),
+            ``skipped_critical``; ``reason``, ``warnings`` and ``validation_errors`` where there are any.
+    """
+
+    success: bool
+    outputs: Mapping[str, Any]
+    stage_results: Mapping[str, StageResult[Any]]
+    failed_stages: list[str]
+    total_duration_ms: float
+    metadata: Mapping[str, Any]
+
+    def get_output(self, stage_id: str, default: Any = None) -> Any:
+        """The output of a stage, or the default where it has none."""
+        return self.outputs.get(stage_id, default)
+
+    def get_result(self, stage_id: str) -> StageResult[Any] | None:
+        """The result of a stage; None if it never ended."""
+        return self.stage_results.get(stage_id)

@@ -1,0 +1,211 @@
+"""What stages give, and a stage that is a loop of drafts and verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar, cast, overload
+
+from penstock.core.errors import nearest
+
+from ._definitions_context import PipelineContext
+
+try:
+    from pydantic import BaseModel, Field
+except ImportError as error:
+    raise ImportError(
+        "penstock.dialects.definitions needs pydantic: pip install 'penstock[definitions]'"
+    ) from error
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class StageFailed(Exception):
+    """A stage has returned a failure; its text is the failure's."""
+
+
+class Misused(TypeError):
+    """A stage does not do what stages do; to try it again would not help."""
+
+
+class _MakeSuccess(Protocol):
+    def __call__(
+        self, output: T, stage_name: str = "", metadata: Mapping[str, Any] | None = None
+    ) -> StageResult[T]: ...
+
+
+class _Success:
+    """On the class it makes a result, on a result it says whether it is good."""
+
+    @overload
+    def __get__(self, result: None, owner: type[Any]) -> _MakeSuccess: ...
+    @overload
+    def __get__(self, result: StageResult[Any], owner: type[Any]) -> bool: ...
+    def __get__(self, result: StageResult[Any] | None, owner: type[Any]) -> Any:
+        if result is not None:
+            return result.error is None
+
+        def success(
+            output: Any, stage_name: str = "", metadata: Mapping[str, Any] | None = None
+        ) -> StageResult[Any]:
+            made: StageResult[Any] = owner(stage_name=stage_name, output=output, metadata=metadata or {})
+            return made
+
+        return success
+
+
+class StageResult(BaseModel, Generic[T_co], frozen=True, arbitrary_types_allowed=True):
+    """What one stage came to; it cannot be changed.
+
+    Attributes:
+        stage_name: Who gave it; filled in by the executor where the stage does not say.
+        output: Its value; None unless it succeeded.
+        error: Why it failed; None if it did not.
+        metadata: What else there is to say. ``skipped`` is True for a stage that was left out, ``soft_fail``
+            the reason of a tolerated failure.
+        success: On a result, whether it did not fail. On the class, ``success(output)`` makes one.
+    """
+
+    stage_name: str = ""
+    output: T_co | None = None
+    error: str | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+    success: ClassVar[_Success] = _Success()
+
+    @classmethod
+    def failure(
+        cls, error: str, stage_name: str = "", metadata: Mapping[str, Any] | None = None
+    ) -> StageResult[Any]:
+        """A failure, which stops the pipeline when all attempts are used up."""
+        return cls(stage_name=stage_name, error=error, metadata=dict(metadata or {}))
+
+    @classmethod
+    def skipped(
+        cls, reason: str, stage_name: str = "", metadata: Mapping[str, Any] | None = None
+    ) -> StageResult[Any]:
+        """A stage that had nothing to do: a success without an output."""
+        return cls(stage_name=stage_name, metadata={"reason": reason, **(metadata or {}), "skipped": True})
+
+    @classmethod
+    def soft_fail(
+        cls, output: T, reason: str, stage_name: str = "", metadata: Mapping[str, Any] | None = None
+    ) -> StageResult[T]:
+        """A failure that is let pass, with the best there is: for loops of judges and critics only."""
+        made: Any = cls(
+            stage_name=stage_name,
+            output=cast(Any, output),
+            metadata={**(metadata or {}), "soft_fail": reason},
+        )
+        return cast("StageResult[T]", made)
+
+
+class Verdict(NamedTuple):
+    """What a judge says of a draft.
+
+    Attributes:
+        passed: It is good enough.
+        feedback: For the next draft.
+        tokens: What this round has cost.
+        score: The higher the better; None where there is none.
+    """
+
+    passed: bool
+    feedback: str = ""
+    tokens: int = 0
+    score: float | None = None
+
+
+class ReviewLoop:
+    """A stage that drafts and judges in turn, until a draft passes or a ceiling is reached.
+
+    At a ceiling it gives the best draft as a soft failure: that of the highest score, or else the last.
+
+    Args:
+        draft: ``draft(input, feedback, context)`` gives a value or a `StageResult`; first without feedback.
+        judge: ``judge(draft, context)`` gives a `Verdict`. Both may be async.
+        max_iterations: Drafts at most.
+        token_budget: No further draft is made once the verdicts have cost so much.
+        name: Of the stage.
+
+    Raises:
+        ValueError: A ceiling is below 1.
+    """
+
+    def __init__(
+        self,
+        draft: Callable[[Any, str | None, PipelineContext], Any],
+        judge: Callable[[Any, PipelineContext], Any],
+        max_iterations: int,
+        token_budget: int | None = None,
+        name: str = "",
+    ) -> None:
+        if max_iterations < 1 or (token_budget is not None and token_budget < 1):
+            raise ValueError("ReviewLoop: max_iterations and token_budget are at least 1")
+        self.name = name
+        self._draft = draft
+        self._judge = judge
+        self._max_iterations = max_iterations
+        self._token_budget = token_budget
+
+    async def execute(self, input: Any, context: PipelineContext, /) -> StageResult[Any]:
+        """Makes drafts until one passes."""
+        feedback: str | None = None
+        best: tuple[float, Any] | None = None
+        made: Any = None
+        tokens = count = 0
+        why = f"no draft passed in {self._max_iterations} iterations"
+        for count in range(1, self._max_iterations + 1):
+            made = await _awaited(self._draft(input, feedback, context))
+            if isinstance(made, StageResult):
+                if not made.success:
+                    return made
+                made = made.output
+            verdict = await _awaited(self._judge(made, context))
+            if not isinstance(verdict, Verdict):
+                raise Misused(f"the judge gave {type(verdict).__name__}, not a Verdict")
+            feedback, tokens = verdict.feedback, tokens + verdict.tokens
+            said = {"iterations": count, "tokens": tokens, "feedback": feedback}
+            if verdict.passed:
+                return StageResult.success(made, self.name, said)
+            if verdict.score is not None and (best is None or verdict.score > best[0]):
+                best = verdict.score, made
+            if self._token_budget is not None and tokens >= self._token_budget:
+                why = f"no draft passed for {tokens} tokens, and the budget is {self._token_budget}"
+                break
+        last = made if best is None else best[1]
+        metadata = {"iterations": count, "tokens": tokens, "feedback": feedback}
+        return StageResult.soft_fail(last, why, self.name, metadata)
+
+
+async def _awaited(value: Any) -> Any:
+    return await value if hasattr(value, "__await__") else value
+
+
+def resolve_typed_input(input: Any, type_: type[T], key: str | None = None) -> tuple[T, dict[str, Any]]:
+    """The part of an input that is of a type, and the rest.
+
+    Args:
+        input: The input of a stage: a value, or a dict of outputs by id.
+        type_: What is looked for.
+        key: Where it is in a dict; by default it is the only value of that type.
+
+    Raises:
+        TypeError: There is none, or more than one.
+    """
+    if isinstance(input, type_):
+        return input, {}
+    wanted = type_.__name__
+    if not isinstance(input, Mapping):
+        raise TypeError(f"the input is {type(input).__name__}, not {wanted}")
+    if key is not None and key not in input:
+        raise TypeError(
+            f"the input has no {key!r}{nearest(key, input)}; it has {', '.join(input) or 'nothing'}"
+        )
+    fits = [name for name, value in input.items() if isinstance(value, type_) and key in (None, name)]
+    if len(fits) != 1:
+        where = (
+            f"{key!r} is {type(input[key]).__name__}, not" if key is not None else f"{len(fits)} values are"
+        )
+        raise TypeError(f"{where} {wanted}; give key= to choose one of {', '.join(input)}")
+    return input[fits[0]], {name: value for name, value in input.items() if name != fits[0]}
