@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench import (
     cost_rows,
+    dialect_rows,
     kill_rows,
     memory,
     million,
@@ -37,6 +38,7 @@ ROWS: dict[str, Callable[[Scale], Iterator[Line]]] = {
     "streams": stream_rows.streams,
     "million": million.million,
     "values": run_rows.values,
+    "dialects": dialect_rows.dialects,
     "define": cost_rows.define,
     "growth": cost_rows.growth,
     "memory": memory.memory,

@@ -23,7 +23,7 @@ SRC = Path(__file__).resolve().parents[1] / "src"
 # The floors. A new file or package at the top of the package must find its place here.
 FACES = {"flow", "dialects", "cli", "ui"}
 PARTS = {"runners", "stores", "codecs", "observers", "draw", "report"}
-OTHERS = {"", "core", "wiring", "testing", "discovery", "__main__"}
+OTHERS = {"", "core", "wiring", "testing", "discovery", "config", "__main__"}
 FLOORS = FACES | PARTS | OTHERS
 
 SHELL = {"penstock.core.engine", "penstock.core.machine"}  # what no part may see

@@ -653,7 +653,7 @@ def test_signatures_in_the_reference_are_those_of_the_code() -> None:
 def test_a_wrong_signature_is_noticed(old: str, new: str) -> None:
     text = read(REFERENCE)
     assert old in text
-    assert len(wrong_signatures(text.replace(old, new))) in (1, 2, 3)
+    assert len(wrong_signatures(text.replace(old, new))) in (1, 2, 3, 4)
 
 
 def test_the_two_handles_offer_the_same() -> None:

@@ -41,6 +41,7 @@ _HOME = {
     "SkipCause": "penstock.core.model",
     "Step": "penstock.flow",
     "Timeout": "penstock.core.model",
+    "config": "penstock",
     "each": "penstock.flow",
     "events": "penstock.core",
     "fold": "penstock.flow",
@@ -53,6 +54,7 @@ _HOME = {
     "switch": "penstock.flow",
     "use": "penstock.flow",
 }
+_MODULES = ("config", "events")
 
 __all__ = [
     "Abandoned",
@@ -86,6 +88,7 @@ __all__ = [
     "Step",
     "Timeout",
     "__version__",
+    "config",
     "each",
     "events",
     "fold",
@@ -100,6 +103,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from penstock import config
     from penstock.core import events
     from penstock.core.errors import (
         CycleError,
@@ -162,7 +166,7 @@ else:  # hidden from type checkers, to which a module with __getattr__ has every
             )
         from importlib import import_module
 
-        home = import_module(f"{home}.{name}") if name == "events" else getattr(import_module(home), name)
+        home = import_module(f"{home}.{name}") if name in _MODULES else getattr(import_module(home), name)
         value = globals()[name] = home
         return value
 

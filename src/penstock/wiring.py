@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import nullcontext
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TextIO
@@ -19,7 +19,7 @@ from penstock.core.graph import Graph
 from penstock.core.handle import Handle
 from penstock.core.model import NOTHING, Node, RunOptions
 from penstock.core.plan import Plan
-from penstock.core.ports import Pool, Runner
+from penstock.core.ports import RUNNERS, Pool, Runner, no_runner
 from penstock.core.result import RunResult
 from penstock.core.shells import run_here, run_on_loop
 from penstock.core.stand_ins import STAND_INS
@@ -29,9 +29,8 @@ from penstock.core.views import result_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from penstock.config import Config
     from penstock.core.hooks import Hook
-
-RUNNERS = ("aio", "inline", "processes", "threads")
 
 
 def make_runner(name: str, options: RunOptions) -> Runner:
@@ -56,7 +55,18 @@ def make_runner(name: str, options: RunOptions) -> Runner:
         from penstock.runners.processes import own_runner
 
         return own_runner(options)
-    raise InputError(f"there is no runner {name!r}{nearest(name, RUNNERS)} (one of {', '.join(RUNNERS)})")
+    raise no_runner(name)
+
+
+def threads(size: int) -> Runner:
+    """What ``runner=None`` stands for, with at least so many threads; for one run."""
+    from penstock.runners.threads import ThreadRunner
+
+    made = ThreadRunner()
+    if made.size < size:
+        made = ThreadRunner(size)
+    made.is_usual = True
+    return made
 
 
 def processes(size: int | None = None, *, kill_grace: float = 0.0, prefetch: int | None = None) -> Pool:
@@ -87,7 +97,7 @@ class Prepared:
         override: Mapping[str, Any] | None = None,
         runner: str | Runner | Pool | None = None,
         options: RunOptions | None = None,
-        clock: Callable[[], float] | None = None,
+        shared: MutableMapping[Any, Any] | None = None,
         hooks: Sequence[Hook] = (),
     ) -> None:
         self._hooks = hooks
@@ -95,11 +105,12 @@ class Prepared:
             options = _DEFAULTS
         elif not isinstance(options, RunOptions):
             raise InputError(_not_options(options))
-        stand_ins = STAND_INS.get()
+        stand_ins, clock = STAND_INS.get(), None
         if stand_ins is not None:
             options, clock = stand_ins.options(options), stand_ins.clock()
         apart = runner == "processes"  # then no step runs in this process, not even one that is alone
-        self._own_runners = stand_ins is None and not apart and (runner is None or isinstance(runner, str))
+        ours = runner is None or isinstance(runner, str) or getattr(runner, "is_usual", False)
+        self._own_runners = stand_ins is None and not apart and ours
         given: dict[str, Runner] = {}
         awaiting: tuple[str, ...] = ("aio",)
         if runner is not None and not isinstance(runner, str):
@@ -132,6 +143,8 @@ class Prepared:
             targets=targets,
             clock=clock,
         )
+        if shared is not None:
+            self.engine.machine.state.shared = shared
         for one in self.runners.values():
             self._listen(one)
         self._known = None if stand_ins is None else stand_ins.ready(self)
@@ -205,6 +218,10 @@ class Prepared:
             aio.drive if aio is not None else None,
             aio.closed if aio is not None else None,
         )
+
+    def is_late(self) -> bool:
+        """Whether the run's deadline has passed, and stopped it."""
+        return self.engine.machine.state.expired
 
     def result(self) -> RunResult:
         """What the run has come to."""
@@ -288,6 +305,17 @@ def discover(path: Path) -> Iterator[Any]:
     from penstock.discovery import discover
 
     return discover(path)
+
+
+def configured() -> Config:
+    """What `penstock.config.load` finds, for a face that was asked for it; a run call never is.
+
+    Raises:
+        InputError: There is something wrong with it.
+    """
+    from penstock.config import load
+
+    return load()
 
 
 def shown(text: str) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from penstock.core.errors import RetryAfter
-from penstock.core.failures import check_awaited, failure_of
+from penstock.core.failures import failure_of
+from penstock.core.returned import refuse_awaitable
 from penstock.flow import Flow
 from tests.runners import steps
 
@@ -109,5 +110,5 @@ def test_d16_what_should_have_been_awaited_is_closed():
 
     coroutine = later()
     with pytest.raises(TypeError, match="did you forget await"):
-        check_awaited(coroutine)
+        refuse_awaitable(coroutine)
     assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED

@@ -88,6 +88,8 @@ class Attempts:
         arguments = self.binder.arguments(i)
         if self._copied:
             arguments = self._own(arguments, [(need.param, need) for need in of.needs])
+        if of.shared is not None:
+            arguments[of.shared] = self._shared(of.shared)
         context = None
         if of.context is not None:
             context = arguments[of.context] = self._context(i, token, of)
@@ -109,8 +111,13 @@ class Attempts:
         arguments = self.binder.question(i, condition, outcomes=outcomes)
         if self._copied:
             needs = self._plan.nodes[self._plan.node[self._state.site[i]]].needs
-            return self._own(arguments, [(param, needs[index]) for param, index in condition.needs])
+            arguments = self._own(arguments, [(param, needs[index]) for param, index in condition.needs])
+        if condition.shared is not None:
+            arguments[condition.shared] = self._shared(condition.shared)
         return arguments
+
+    def _shared(self, param: str) -> Any:
+        return _copy(self._state.shared, param) if self._copied else self._state.shared
 
     @property
     def busy(self) -> bool:

@@ -432,7 +432,7 @@ class Engine:
         site, total, value, node_of = state.site, state.total, state.value, plan.node
         nodes, wires, simple, runner = plan.nodes, plan.wires, self._simple, plan.runner
         hold, kinds, pours = state.hold, plan.kind, plan.has_streams
-        submit, elements = self._submit, plan.elements
+        submit, elements, shares = self._submit, plan.elements, plan.shares
         param: str | None
         for command in todo:
             if command[0] != START:
@@ -450,6 +450,8 @@ class Engine:
                     arguments[param] = value[i + step]
                 if i >= total and (param := elements.get(node)) is not None:
                     arguments[param] = state.fans[i - total].elements[state.element[i - total]]
+                if shares and (param := shares.get(node)) is not None:
+                    arguments[param] = state.shared
                 retry = of.retry
                 retry_on = None if retry is None else retry.retry_on
                 submit[runner[node]]((i, token, of.call, arguments, retry_on, None, kinds[node]))
@@ -471,10 +473,13 @@ class Engine:
         if of.is_async or of.stream or of.timeout is not None or of.runner not in (None, "inline"):
             self._carry_out([command])
             return []
-        if self._simple[node] == 1 and i < state.total:
+        lean = self._simple[node]
+        if i < state.total and (lean == 1 or (lean == 2 and not state.hold[i])):
             arguments = {}
             for param, step in plan.wires[node]:
                 arguments[param] = state.value[i + step]
+            if of.shared is not None:
+                arguments[of.shared] = state.shared
             retry = of.retry
             retry_on = None if retry is None else retry.retry_on
             reply = make(i, token, of.call, arguments, retry_on, now)

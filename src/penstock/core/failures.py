@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import CoroutineType, TracebackType
+from types import TracebackType
 from typing import Any, Literal
 
 from .errors import RetryAfter
 from .model import Failure
-from .visible import a_kind
 
 RetryOn = tuple[type[BaseException], ...] | Callable[[BaseException], bool] | None
-
-AWAITABLES: set[type[Any]] = {CoroutineType}
-"""What a step that is not async must not return; the event loop's runner adds its own types."""
 
 _MAX_TEXT = 20_000
 _PACKAGE = __name__.partition(".")[0]
@@ -43,18 +39,6 @@ def failure_of(
         return Failure(kind, name, text, trace, retryable, retry_after=delay)
     except BaseException:  # a class made to hide: all that is sure is that it was raised
         return Failure(kind, "Exception", "<nothing of it can be had>", retryable=False)
-
-
-def check_awaited(value: Any) -> None:
-    """Refuses a value of `AWAITABLES`.
-
-    Raises:
-        TypeError: Always; the text asks for the forgotten ``await``.
-    """
-    close = getattr(value, "close", None)
-    if close is not None:
-        close()  # or Python warns, later and elsewhere, that it was never awaited
-    raise TypeError(f"the step returned {a_kind(value)}, not its result; did you forget await?")
 
 
 def _seconds(error: RetryAfter) -> float:

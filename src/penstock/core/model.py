@@ -396,12 +396,14 @@ class Condition(NamedTuple):
         needs: Pairs (parameter, index into the node's needs). A `when` receives values, a trigger `Outcome`s.
         inputs: Pairs (parameter, name of a run input).
         is_async: Whether the answer must be awaited.
+        shared: Parameter that receives what the run's steps share.
     """
 
     call: Callable[..., bool | Awaitable[bool]]
     needs: tuple[tuple[str, int], ...] = ()
     inputs: tuple[tuple[str, str], ...] = ()
     is_async: bool = False
+    shared: str | None = None
 
 
 class Node(NamedTuple):
@@ -427,6 +429,8 @@ class Node(NamedTuple):
         resources: Pairs (parameter, `Resource`): opened at first use.
         doc: One line for people.
         origin: ``file:line`` of its definition, for error texts.
+        shared: Parameter that receives what the run's steps share, as it is when the attempt is handed out
+            or later; what they write into it they hand back as `Written`.
     """
 
     id: str
@@ -450,6 +454,7 @@ class Node(NamedTuple):
     resources: tuple[tuple[str, Resource], ...] = ()
     doc: str = ""
     origin: str = ""
+    shared: str | None = None
 
 
 class Resource(NamedTuple):

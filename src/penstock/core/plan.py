@@ -13,7 +13,7 @@ a group. Edges are kept as differences of position: a long chain holds one tuple
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any, Final, NamedTuple
 
 from . import commands, rules
@@ -118,6 +118,7 @@ class Plan:
         wires: By node: (parameter, difference) of the needs that are simply a value of the same row.
         kind: By node: how an attempt is to be called, as bits of `commands`.
         simple: By node: its wires and its element are all that a call takes: 1 always, 2 if no need failed.
+        shares: By node, where any: the parameter that receives what the run's steps share.
         elements: By node, where one parameter receives the whole element of its map: that parameter.
         lenient: By node: a need among its wires accepts non-success.
         partial: By node: it has other data needs too, which `needs_of` tells of.
@@ -140,9 +141,8 @@ class Plan:
         "_needs", "attended", "casts", "down", "elements", "flags", "folds", "graph", "has_streams", "index",
         "inner", "judges", "keeps", "keys", "kind", "lenient", "level", "levels", "limits", "needs_loop",
         "node", "nodes", "opens", "outer", "outputs", "partial", "paths", "place", "quorate", "quorums",
-        "reads",
-        "retries_timeout", "retry", "roots", "runner", "runner_of", "runners", "sheds", "simple", "trigger",
-        "unbounded", "up", "uses", "waits", "wide", "wires",
+        "reads", "retries_timeout", "retry", "roots", "runner", "runner_of", "runners", "shares", "sheds",
+        "simple", "trigger", "unbounded", "up", "uses", "waits", "wide", "wires",
     )  # fmt: skip
 
     def __init__(
@@ -169,6 +169,7 @@ class Plan:
         self._needs: dict[int, tuple[SiteNeed, ...]] = {}
         self._make_rows(scope_of, number)
         self._make_edges(parents, scope_of)
+        self.shares = {i: node.shared for i, node in enumerate(self.nodes) if node.shared is not None}
         self._make_options(runner, awaiting)
         wanted = set(targets)
         consumed = {node for node, uses in zip(self.node, self.uses, strict=True) if uses}
@@ -488,7 +489,8 @@ def _kind(node: Node) -> int:
     kind = commands.TIMED if node.timeout is not None else 0
     if node.stream:
         return kind | commands.STREAM
-    if isinstance(node.call, FunctionType) and node.call.__code__.co_flags & _COROUTINE:
+    function = node.call.__func__ if isinstance(node.call, MethodType) else node.call
+    if isinstance(function, FunctionType) and function.__code__.co_flags & _COROUTINE:
         kind |= commands.PURE
     return kind
 

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, runtime_checkable
 
 from .context import Context
+from .errors import InputError, nearest
 from .failures import RetryOn
 from .graph import Graph
 from .mailbox import Mailbox
@@ -16,6 +17,14 @@ from .result import RunResult
 Observer = Callable[[Any], None]
 """Receives every event after it is recorded. One that raises is named in the run's warnings, and not called
 again in that run; nothing else changes."""
+
+RUNNERS = ("aio", "inline", "processes", "threads")
+"""The names of runners. What each of them means is known to wiring alone."""
+
+
+def no_runner(name: str) -> InputError:
+    """What to raise where a name is none of a runner."""
+    return InputError(f"there is no runner {name!r}{nearest(name, RUNNERS)} (one of {', '.join(RUNNERS)})")
 
 
 Work = tuple[int, int, Callable[..., Any], dict[str, Any], RetryOn, Context | None, int]
@@ -116,6 +125,7 @@ class Runnable(Protocol):
         inputs: Mapping[str, Any],
         *,
         targets: Sequence[str] | None = None,
+        runner: str | None = None,
         options: RunOptions | None = None,
     ) -> RunResult:
-        """Runs it to its end in the caller's thread."""
+        """Runs it to its end in the caller's thread; a `runner` is the name of one."""

@@ -27,6 +27,8 @@ class NodeResult(NamedTuple):
         duration: Seconds from the start of the first attempt to the end of the last; of a mapped node the
             sum over its items; None if none ran.
         reason: Why it did not succeed, in a few words; empty where there is nothing to say.
+        began: When its first attempt began, in seconds of the epoch by the run's clock; None if none has.
+        ended: When its last attempt ended; None as long as it has not.
         items: For a mapped node its items, in input order; else None.
     """
 
@@ -41,6 +43,8 @@ class NodeResult(NamedTuple):
     duration: float | None = None
     items: Sequence[NodeResult] | None = None
     reason: str = ""
+    began: float | None = None
+    ended: float | None = None
 
     def __repr__(self) -> str:
         return one_line(f"<{self.path}: {self.status.value}{f' ({self.reason})' if self.reason else ''}>")
@@ -61,6 +65,7 @@ class RunResult:
         nodes: `NodeResult` by id, in the order of definition.
         outputs: Values of the sinks, targets and kept steps that succeeded, by id; a mapped step's is the
             list of its successes.
+        began: When it began, in seconds of the epoch by its clock.
         duration: Seconds from start to end.
         tolerated: Paths of the failures that were let pass.
         abandoned: What could not be stopped and outlives the run, with where it was.
@@ -70,7 +75,8 @@ class RunResult:
     """
 
     __slots__ = (
-        "_outputs", "abandoned", "duration", "nodes", "reason", "run_id", "status", "tolerated", "warnings",
+        "_outputs", "abandoned", "began", "duration", "nodes", "reason", "run_id", "status", "tolerated",
+        "warnings",
     )  # fmt: skip
 
     def __init__(
@@ -89,6 +95,7 @@ class RunResult:
         self.status = status
         self.nodes = nodes
         self._outputs: Callable[[], Mapping[str, Any]] | Mapping[str, Any] = outputs
+        self.began = 0.0
         self.duration = duration
         self.tolerated = tolerated
         self.abandoned = abandoned

@@ -11,7 +11,7 @@ from typing import Any
 from .commands import Reply
 from .engine import LONGEST, Engine
 from .errors import InternalError
-from .failures import AWAITABLES
+from .returned import UNUSUAL
 
 Pump = Callable[[], list[Reply]]
 """Makes what is to be made in the engine's own thread, for a slice of time, and gives the endings."""
@@ -120,7 +120,7 @@ class _LoopShell:
         self._failed = False
         self._given_up = threading.Lock()  # taken once
         self.done: asyncio.Future[None] = self._loop.create_future()
-        AWAITABLES.update((asyncio.Future, asyncio.Task))  # a plain step that runs here can make them too
+        UNUSUAL.update((asyncio.Future, asyncio.Task))  # a plain step that runs here can make them too
         # Threadsafe for this thread too: a signal handler runs in it while the loop sleeps.
         engine.mailbox.bell = self._ring
         engine.mailbox.lost = self._loop.is_closed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, NoReturn
 
-from .failures import AWAITABLES, check_awaited
+from .returned import refuse_awaitable
 from .visible import a_kind
 
 
@@ -50,8 +50,8 @@ def close_after_failure(elements: Iterator[Any]) -> None:
 
 
 def _refuse(value: Any, wanted: str) -> NoReturn:
-    if type(value) in AWAITABLES:
-        check_awaited(value)
+    if hasattr(type(value), "__await__"):
+        refuse_awaitable(value)
     raise TypeError(
         f"a step that streams returned {a_kind(value)}, not {wanted}; yield its elements one by one"
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, ValuesView
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 from .commands import WHEN
 from .machine.facts import CAUSES
@@ -44,6 +44,7 @@ def result_of(
         abandoned=tuple(abandoned),
         warnings=(*warnings, left) if left else tuple(warnings),
     )
+    result.began = began
     result.reason = _reason_of_run(state, left)
     return result
 
@@ -95,9 +96,15 @@ def node_result(state: State, number: int) -> NodeResult:
     if state.plan.flags[state.site[number]] & GROUP:
         return _group_result(state, number)
     status = state.status[number]
+    if (
+        status == SUCCEEDED
+        and not (state.failures or state.sources or state.returned)
+        and number < state.total
+    ):
+        return _plain(state, number, state.plan.nodes[number].id)
     history = tuple(state.failures.get(number, ()))
     failed = status == FAILED
-    ran = state.token[number] > 0
+    began, over = _times(state, number)
     return NodeResult(
         str(state.path(number)),
         STATUSES[status],
@@ -108,8 +115,35 @@ def node_result(state: State, number: int) -> NodeResult:
         skip=_skip(state, number) if status == SKIPPED else None,
         attempts=_attempts(state, number),
         reason=_reason(state, number),
-        duration=state.took[number] if ran and STATUSES[status].ended else None,
+        duration=None if over is None or began is None else over - began,
+        began=began,
+        ended=over,
     )
+
+
+def _plain(state: State, number: int, id: str) -> NodeResult:
+    """The result of a node that succeeded at its first attempt: of most, so it is to be had quickly."""
+    value, began, ended = state.value[number], state.began[number], state.ended[number]
+    if value is NOTHING:
+        value = None
+    took = ended - began
+    fields = (id, _SUCCEEDED, "run", value, None, (), None, state.token[number], took, None, "", began, ended)
+    made: NodeResult = _new(NodeResult, fields)
+    return made
+
+
+_SUCCEEDED: Final = NodeStatus.SUCCEEDED
+_new: Any = tuple.__new__  # makes a named tuple without the cost of its own __new__
+
+
+def _times(state: State, number: int) -> tuple[float | None, float | None]:
+    """When the first attempt of a node began, and when its last one ended."""
+    began, status = state.began[number], STATUSES[state.status[number]]
+    if not state.token[number]:
+        return None, None
+    if status.ended:
+        return began, state.ended[number]
+    return state.first.get(number, began if status is NodeStatus.RUNNING else None), None
 
 
 def _skip(state: State, number: int) -> Skip:
@@ -148,6 +182,8 @@ def _group_result(state: State, number: int) -> NodeResult:
     if status is NodeStatus.SKIPPED and state.status[number] != SKIPPED:
         skipped = _skip_that_counts(state, items.numbers)
     attempts = sum(_attempts(state, i) for i in items.numbers)
+    times = [_times(state, i) for i in items.numbers] if attempts else []
+    open = STATUSES[state.status[number]].ended is False
     return NodeResult(
         str(state.path(number)),
         status,
@@ -155,7 +191,9 @@ def _group_result(state: State, number: int) -> NodeResult:
         skip=_skip(state, skipped) if status is NodeStatus.SKIPPED else None,
         attempts=attempts,
         reason=_reason(state, skipped),
-        duration=sum(state.took[i] for i in items.numbers) if attempts else None,
+        duration=sum(ended - began for began, ended in times if began and ended) if attempts else None,
+        began=min((began for began, _ in times if began is not None), default=None),
+        ended=None if open else max((ended for _, ended in times if ended is not None), default=None),
         items=items,
     )
 
@@ -234,11 +272,31 @@ class _Nodes(Mapping[str, NodeResult]):
     def __iter__(self) -> Iterator[str]:
         return (node.id for node in self._state.plan.graph.nodes)
 
+    def values(self) -> ValuesView[NodeResult]:
+        return _Values(self, self._state)
+
     def __len__(self) -> int:
         return len(self._state.plan.nodes)
 
     def __repr__(self) -> str:
         return f"{{{_first(self.values())}}}"
+
+
+class _Values(ValuesView[NodeResult]):
+    """The results in the order of definition, quickly: faces read all of them after every run."""
+
+    def __init__(self, nodes: _Nodes, state: State) -> None:
+        super().__init__(nodes)
+        self._nodes = nodes
+        self._state = state
+
+    def __iter__(self) -> Iterator[NodeResult]:
+        state, plan = self._state, self._state.plan
+        index, status = plan.index, state.status
+        special = state.failures or state.sources or state.returned or len(plan.levels) > 1
+        for id in self._nodes:
+            i = index[id]
+            yield node_result(state, i) if special or status[i] != SUCCEEDED else _plain(state, i, id)
 
 
 def _first(results: Collection[NodeResult]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from functools import partial
 from types import FunctionType
 from typing import Any, NamedTuple
@@ -69,7 +69,7 @@ class Reading(NamedTuple):
     hidden: int
     is_async: bool
 
-    def wants(self, args: int, bound: Mapping[str, Any]) -> bool:
+    def wants(self, args: int, bound: Collection[str]) -> bool:
         """Whether the parameter after so many arguments must still be given."""
         if args >= self.required:
             return False

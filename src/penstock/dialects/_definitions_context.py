@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
 from penstock.core.context import Context
 from penstock.core.errors import nearest
 
-GONE = object()
+
+class _Gone(enum.Enum):  # a value that stays itself on its way through a pipe
+    GONE = "gone"
+
+
+GONE = _Gone.GONE
 
 
 class Overlay(MutableMapping[str, Any]):
@@ -55,6 +61,9 @@ class Overlay(MutableMapping[str, Any]):
     def __repr__(self) -> str:
         return repr(dict(self))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _only_writes, (self.own, self.added)  # what is committed stays where it is
+
     def increment(self, key: str, amount: Any) -> None:
         total = self.get(key, 0) + amount
         if key in self.own:
@@ -74,6 +83,12 @@ class Overlay(MutableMapping[str, Any]):
                 target.increment(key, amount)
             else:
                 target[key] = target.get(key, 0) + amount
+
+
+def _only_writes(own: dict[str, Any], added: dict[str, Any]) -> Overlay:
+    made = Overlay({})
+    made.own, made.added = own, added
+    return made
 
 
 class PipelineContext:

@@ -1,4 +1,4 @@
-"""What the stages of one execution share: results so far, and what they have written."""
+"""What the stages of one execution share: the caller's context, and what they have written into it."""
 
 from __future__ import annotations
 
@@ -6,33 +6,39 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from penstock.core.context import Context
-from penstock.core.events import NodeSucceeded
+from penstock.core.returned import Written
 
 from ._definitions_context import Overlay, PipelineContext, is_set
 from ._definitions_stages import StageDefinition
 from ._review import Misused, StageFailed, StageResult
 
+Overlays = tuple[Overlay | None, Overlay | None]
+"""What was written into the state, and into the metrics."""
+
 
 class Done(NamedTuple):
-    """The value of a node.
+    """One item of a fan-out.
 
     Attributes:
-        result: What the stage has given.
-        writes: What it has written into the state and the metrics, where it has.
+        result: What the stage has given for it.
+        writes: What it has written; it counts when all items have succeeded.
     """
 
     result: StageResult[Any]
-    writes: tuple[Overlay | None, Overlay | None] | None = None
+    writes: Overlays | None
 
 
 class Run:
     """What the stages of one execution share.
 
+    Args:
+        stages: Of the pipeline.
+        context: The caller's.
+
     Attributes:
-        done: What has succeeded, by id.
-        took: Seconds of the successful attempts of a node, by its id.
-        ids: Of the nodes of each stage; the last one gives its value.
+        context: As given.
         failed: The latest failure that a stage has returned, by id.
+        writes: What each stage has written, by id, in the order in which it came to count.
         warnings: What changes nothing but should be known.
         cancel: Stops the run; does nothing before there is one.
     """
@@ -44,16 +50,20 @@ class Run:
             name: one for name, one in vars(context).items() if name not in ("state", "metrics")
         }
         self._services["_base"] = context
-        self.done: dict[str, Done] = {}
-        self.took: dict[str, float] = {}
-        self.ids: dict[str, tuple[str, ...]] = {}
         self.failed: dict[str, StageResult[Any]] = {}
+        self.writes: dict[str, Overlays] = {}
         self.warnings: list[str] = []
         self.cancel: Callable[[str], None] = lambda reason: None
-        self._stages = {stage.id: stage for stage in stages}
+        self._stages = stages
         self._above: dict[str, set[str]] = {}
-        self._committed: set[str] = set()
         self._writers: dict[tuple[str, str], str] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # To another process goes what a stage can see, and of that nothing comes back.
+        return _elsewhere, (self._kind, {**vars(self.context), "cancel_token": None})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Run:
+        return self  # a context is services, and a copy of a service is another one
 
     def view(self, attempt: Context | None = None) -> PipelineContext:
         """The context as one attempt has it."""
@@ -64,52 +74,19 @@ class Run:
             own["_attempt"] = attempt
         return view
 
-    def ended(self, stage: StageDefinition, result: Any, view: PipelineContext) -> Done:
-        """The value of an attempt.
-
-        Raises:
-            StageFailed: The stage says that it failed.
-            TypeError: It has given something else than a result, or an output of the wrong type.
-        """
-        if not isinstance(result, StageResult):
-            if hasattr(result, "__await__"):
-                getattr(result, "close", bool)()  # or Python warns, later and elsewhere, of no await
-                raise Misused(f"stage '{stage.id}' returned an awaitable; write 'async def execute'")
-            raise Misused(
-                f"stage '{stage.id}' returned {type(result).__name__}, not a StageResult; "
-                "return StageResult.success(...)"
-            )
-        if result.error is not None:
-            self.failed[stage.id] = result
-            raise StageFailed(result.error)
-        if stage.output_type is not None and "skipped" not in result.metadata:
-            check(stage, "gave", result.output, stage.output_type)
-        own = view.__dict__
-        if "state" in own or "metrics" in own:
-            return Done(result, (own.get("state"), own.get("metrics")))
-        return Done(result)
-
-    def commit(self, id: str, done: Done) -> None:
-        """Merges what a stage has written into the caller's context, once."""
-        if done.writes is None or id in self._committed:
-            return
-        self._committed.add(id)
-        for what, overlay in zip(("state", "metrics"), done.writes, strict=True):
-            if overlay is None:
-                continue
-            overlay.apply(getattr(self.context, what))
-            for key in overlay.own:
-                before = self._writers.get((what, key), id)
-                self._writers[what, key] = id
-                if before != id and before not in self._ancestors(id):
-                    self.warn_of_two(what, key, f"stages '{before}' and '{id}'")
-
-    def restore(self, done: Mapping[str, Done], *, anew: bool) -> None:
-        """Takes over what an earlier execution has kept, with what it has written if that is not there."""
-        for id, one in done.items():
-            if anew:
-                self.commit(id, one)
-            self._committed.add(id)
+    def update(self, writes: Mapping[str, Overlays]) -> None:
+        """Merges what a stage has written into the caller's context, now that it has succeeded."""
+        self.writes.update(writes)
+        for id, overlays in writes.items():
+            for what, overlay in zip(("state", "metrics"), overlays, strict=True):
+                if overlay is None:
+                    continue
+                overlay.apply(getattr(self.context, what))
+                for key in overlay.own:
+                    before = self._writers.get((what, key), id)
+                    self._writers[what, key] = id
+                    if before != id and before not in self._ancestors(id):
+                        self.warn_of_two(what, key, f"stages '{before}' and '{id}'")
 
     def warn_of_two(self, what: str, key: str, who: str) -> None:
         self.warnings.append(
@@ -118,30 +95,84 @@ class Run:
 
     def _ancestors(self, id: str) -> set[str]:
         if id not in self._above:
+            inputs = {stage.id: stage.inputs for stage in self._stages}
             todo = [id]
             found = self._above[id] = set()
             while todo:
-                new = set(self._stages[todo.pop()].inputs) - found
+                new = set(inputs[todo.pop()]) - found
                 found |= new
                 todo += new
         return self._above[id]
 
-    def observe(self, event: Any) -> None:
-        """Commits what has succeeded, before anything can start that follows it."""
-        if type(event) is NodeSucceeded:
-            path, _, value, _, _, began, ended = event
-            self.took[path.node] = self.took.get(path.node, 0.0) + ended - began
-            if path.node in self._stages:
-                self.done[path.node] = value
-                if value.writes is not None:
-                    self.commit(path.node, value)
-        if self.context.cancel_token is not None:
-            self.look()
-
-    def look(self) -> None:
+    def look(self, _: object = None) -> None:
         """Stops the run if the cancel token says so."""
         if is_set(self.context.cancel_token):
             self.cancel("the cancel token is set")
+
+
+def _elsewhere(kind: type[PipelineContext], services: dict[str, Any]) -> Run:
+    context = object.__new__(kind)
+    context.__dict__.update(services)
+    return Run((), context)
+
+
+def written(view: PipelineContext) -> Overlays | None:
+    """What an attempt has written into its view, if it has touched that at all."""
+    own = view.__dict__
+    return (own.get("state"), own.get("metrics")) if "state" in own or "metrics" in own else None
+
+
+def checked(stage: StageDefinition, run: Run, result: Any) -> StageResult[Any]:
+    """The result of an attempt, if it is a good one.
+
+    Raises:
+        StageFailed: The stage says that it failed.
+        TypeError: It has given something else than a result, or an output of the wrong type.
+    """
+    if not isinstance(result, StageResult):
+        if hasattr(result, "__await__"):
+            getattr(result, "close", bool)()  # or Python warns, later and elsewhere, of no await
+            raise Misused(f"stage '{stage.id}' returned an awaitable; write 'async def execute'")
+        raise Misused(
+            f"stage '{stage.id}' returned {type(result).__name__}, not a StageResult; "
+            "return StageResult.success(...)"
+        )
+    if result.error is not None:
+        run.failed[stage.id] = result
+        raise StageFailed(result.error)
+    if stage.output_type is not None and "skipped" not in result.metadata:
+        check(stage, "gave", result.output, stage.output_type)
+    return result
+
+
+def ended(stage: StageDefinition, run: Run, result: Any, view: PipelineContext) -> Any:
+    """What the node of a stage hands back after an attempt."""
+    good = checked(stage, run, result)
+    writes = written(view)
+    return good if writes is None else Written(good, {stage.id: writes})
+
+
+def item_ended(stage: StageDefinition, run: Run, result: Any, view: PipelineContext) -> Done:
+    """The same of one item of a fan-out."""
+    return Done(checked(stage, run, result), written(view))
+
+
+def joined(stage: StageDefinition, run: Run, results: Sequence[Done]) -> Any:
+    """The same of a fan-out, of which all items have succeeded. What they wrote counts in their order."""
+    whole = Overlay(run.context.state), Overlay(run.context.metrics)
+    for done in results:
+        for what, overlay, mine in zip(("state", "metrics"), whole, done.writes or (None, None), strict=True):
+            if mine is not None:
+                for key in overlay.own.keys() & mine.own.keys():
+                    run.warn_of_two(what, key, f"items of stage '{stage.id}'")
+                mine.apply(overlay)
+    metadata: dict[str, Any] = {"items": len(results)}
+    said = [(at, done.result.metadata.get("soft_fail")) for at, done in enumerate(results)]
+    if any(reason is not None for _, reason in said):
+        metadata["soft_fail"] = "; ".join(f"[{at}] {why}" for at, why in said if why is not None)
+    outputs = [done.result.output for done in results]
+    made: StageResult[Any] = StageResult(output=outputs, metadata=metadata)
+    return Written(made, {stage.id: whole}) if any(done.writes for done in results) else made
 
 
 def check(stage: StageDefinition, verb: str, value: Any, wanted: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from penstock.core.model import Limit, RetryPolicy, Timeout
@@ -155,6 +155,44 @@ class StageDefinition(Record):
         """What the stage calls itself, or else its id."""
         name = getattr(self.stage, "name", None)
         return name if isinstance(name, str) and name else self.id
+
+
+class Named(Mapping[str, StageResult[Any]]):
+    """Results of stages, by id and in the order of definition; each has the name of its stage.
+
+    A stage that does not say its name gets it here, when somebody looks: a frozen model is dear to copy.
+    """
+
+    def __init__(self, stages: Sequence[StageDefinition], results: Mapping[str, StageResult[Any]]) -> None:
+        self._stages = {stage.id: stage for stage in stages if stage.id in results}
+        self._results = results
+        self._named: dict[str, StageResult[Any]] = {}
+
+    def __getitem__(self, id: str) -> StageResult[Any]:
+        named = self._named.get(id)
+        if named is None:
+            named = self._results[id]
+            if not named.stage_name:
+                named = type(named)(**{**named.__dict__, "stage_name": self._stages[id].name})
+            self._named[id] = named
+        return named
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stages)
+
+    def __len__(self) -> int:
+        return len(self._stages)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+    def skipped_critical(self) -> list[str]:
+        """Ids of the critical stages that were skipped."""
+        found = self._results
+        return [
+            id for id, stage in self._stages.items()
+            if stage.critical and found[id].metadata.get("skipped") is True
+        ]  # fmt: skip
 
 
 class PipelineResult(Record):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar, cast, overload
 
 from penstock.core.errors import nearest
@@ -42,16 +43,16 @@ class _Success:
     @overload
     def __get__(self, result: StageResult[Any], owner: type[Any]) -> bool: ...
     def __get__(self, result: StageResult[Any] | None, owner: type[Any]) -> Any:
-        if result is not None:
-            return result.error is None
+        return partial(_success, owner) if result is None else result.error is None
 
-        def success(
-            output: Any, stage_name: str = "", metadata: Mapping[str, Any] | None = None
-        ) -> StageResult[Any]:
-            made: StageResult[Any] = owner(stage_name=stage_name, output=output, metadata=metadata or {})
-            return made
 
-        return success
+def _success(
+    owner: type[StageResult[Any]],
+    output: Any,
+    stage_name: str = "",
+    metadata: Mapping[str, Any] | None = None,
+) -> StageResult[Any]:
+    return owner(stage_name=stage_name, output=output, metadata=dict(metadata or ()))
 
 
 class StageResult(BaseModel, Generic[T_co], frozen=True, arbitrary_types_allowed=True):

@@ -44,7 +44,7 @@ class PipelineStatus(enum.Enum):
     CANCELLED = "cancelled"
 
 
-@dataclass
+@dataclass(slots=True)
 class StageResult:
     """How one stage ended.
 

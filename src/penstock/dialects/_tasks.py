@@ -25,7 +25,7 @@ class TaskStatus(enum.Enum):
     RETRYING = "retrying"
 
 
-@dataclass
+@dataclass(slots=True)
 class TaskResult:
     """What became of a task.
 
@@ -46,6 +46,14 @@ class TaskResult:
 
 Results = dict[str, TaskResult]
 
+Seen = tuple[TaskStatus, TaskResult]
+"""What can be seen of a task at one moment."""
+
+Live = Callable[[str], Seen]
+"""The same of a run that goes on, by the task's name."""
+
+_NEVER: Seen = (TaskStatus.PENDING, TaskResult(False, attempts=0))
+
 
 @dataclass(eq=False)
 class Task:
@@ -61,7 +69,6 @@ class Task:
         condition: Takes the results so far; false skips the task. May be async.
         transform_result: Makes the task's value of what the action returned, as a part of the attempt.
         tags, metadata: The caller's own.
-        status, result, error, attempts, execution_time: How the last run went, as it goes.
 
     Raises:
         TypeError: A value is of the wrong type.
@@ -79,12 +86,9 @@ class Task:
     transform_result: Callable[[Any], Any] | None = None
     tags: Collection[str] = ()
     metadata: Mapping[str, Any] | None = None
-    status: TaskStatus = field(default=TaskStatus.PENDING, init=False)
-    result: Any = field(default=None, init=False)
-    error: str | None = field(default=None, init=False)
-    attempts: int = field(default=0, init=False)
-    execution_time: float = field(default=0.0, init=False)
     _feed: Literal["one", "list"] | None = field(default=None, init=False, repr=False)
+    _seen: Seen = field(default=_NEVER, init=False, repr=False)
+    _live: Live | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.name = normal_id(self.name, "task")
@@ -116,10 +120,37 @@ class Task:
         except Exception:
             return False
 
+    @property
+    def status(self) -> TaskStatus:
+        """Where it stands, in the run that goes on or else in the last one."""
+        return self._now()[0]
+
+    @property
+    def result(self) -> Any:
+        """Its value; None as long as it has not completed."""
+        return self._now()[1].value
+
+    @property
+    def error(self) -> str | None:
+        """Why it did not complete."""
+        return self._now()[1].error
+
+    @property
+    def attempts(self) -> int:
+        """Calls of its action so far."""
+        return self._now()[1].attempts
+
+    @property
+    def execution_time(self) -> float:
+        """Seconds from the start of its first attempt to the end of its last one."""
+        return self._now()[1].execution_time
+
     def get_result(self) -> TaskResult:
-        """Its status, value, error and times as a `TaskResult`."""
-        done = self.status is TaskStatus.COMPLETED
-        return TaskResult(done, self.result, self.error, self.execution_time, self.attempts)
+        """Its value, error and times as a `TaskResult`."""
+        return self._now()[1]
+
+    def _now(self) -> Seen:
+        return self._seen if self._live is None else self._live(self.name)
 
     def _several(self, name: str) -> Iterable[Any]:
         value = getattr(self, name)
@@ -132,14 +163,6 @@ class Task:
 
     def _wrong(self, name: str, rule: str, value: object) -> TypeError:
         return TypeError(f"Task {self.name!r}: {name} {rule}, not {shown(value)}")
-
-    def _reset(self) -> None:
-        self.status, self.result, self.error = TaskStatus.PENDING, None, None
-        self.attempts, self.execution_time = 0, 0.0
-
-    def _end(self, status: TaskStatus, value: Any = None, error: str | None = None) -> TaskResult:
-        self.status, self.result, self.error = status, value, error
-        return self.get_result()
 
 
 class TaskOptions(TypedDict, total=False):

@@ -1,4 +1,4 @@
-"""What observers see of a run, told as what becomes of its tasks."""
+"""One run of a workflow, seen as what becomes of its tasks."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from penstock.core import events
-from penstock.core.model import Failure, SkipCause
+from penstock.core.model import Failure, NodeStatus, SkipCause
+from penstock.core.result import NodeResult
 
-from ._tasks import Results, Task, TaskStatus
+from ._tasks import Results, Seen, Task, TaskResult, TaskStatus
 
 Progress = Callable[[str, str, dict[str, Any]], object]
 
@@ -18,15 +19,124 @@ LOGGER = "penstock.dialects.workflow"
 FALSE, SKIPPED_ABOVE, FAILED_ABOVE = "condition_false", "dependency_skipped", "dependency_failed"
 """Why a task was skipped."""
 
+_STATUS = {NodeStatus.RUNNING: TaskStatus.RUNNING, NodeStatus.RETRYING: TaskStatus.RETRYING}
+"""Of what has not ended; all else is pending."""
+
+_DONE = TaskStatus.COMPLETED
+_OPEN = (TaskStatus.PENDING, TaskStatus.RUNNING, TaskStatus.RETRYING)
+
+
+class View:
+    """What becomes of the tasks of one run.
+
+    Args:
+        tasks: By name.
+        fail_fast: What a failure keeps from starting stays pending, and is not skipped.
+
+    Attributes:
+        nodes: Of the run, once it is prepared.
+        deadline: Seconds that the run has, for the text.
+        is_late: Whether the run's time is over.
+    """
+
+    def __init__(self, tasks: Mapping[str, Task], *, fail_fast: bool) -> None:
+        self.nodes: Mapping[str, NodeResult] = {}
+        self.deadline: float | None = None
+        self.is_late: Callable[[], bool] = bool
+        self._tasks = tasks
+        self._fail_fast = fail_fast
+
+    def too_late(self) -> str:
+        """What to say of a run whose time is over."""
+        return f"Workflow timeout after {self.deadline}s"
+
+    def task(self, name: str) -> Seen:
+        """How a task stands."""
+        try:
+            node = self.nodes[name]
+        except KeyError:  # it is not part of this run
+            return TaskStatus.PENDING, TaskResult(False, attempts=0)
+        return self.of(node)
+
+    def of(self, node: NodeResult) -> Seen:
+        """The task of a node."""
+        if node.status is NodeStatus.SUCCEEDED:
+            return _DONE, TaskResult(True, node.value, None, node.duration or 0.0, node.attempts)
+        name, status, _, _, failure, _, skip, attempts, duration, *_ = node
+        if failure is not None:
+            error = self.error(self._tasks[name], failure)
+            return TaskStatus.FAILED, TaskResult(False, None, error, duration or 0.0, attempts)
+        if status is NodeStatus.CANCELLED:
+            error = f"Task {name!r} was cancelled"
+            return TaskStatus.FAILED, TaskResult(False, None, error, duration or 0.0, attempts)
+        reason = None if skip is None else self.reason(skip.cause, skip.because == name)
+        if reason is not None:
+            return TaskStatus.SKIPPED, TaskResult(False, None, reason, 0.0, attempts)
+        return _STATUS.get(status, TaskStatus.PENDING), TaskResult(False, attempts=attempts)
+
+    def reason(self, cause: SkipCause, own: bool) -> str | None:
+        """Why a task was skipped; None if it only never started."""
+        if cause is SkipCause.CONDITION:
+            return FALSE if own else SKIPPED_ABOVE
+        return FAILED_ABOVE if cause is SkipCause.UPSTREAM and not self._fail_fast else None
+
+    def error(self, task: Task, failure: Failure) -> str:
+        """What to say of a failure."""
+        if failure.kind == "timeout":
+            return (
+                self.too_late() if self.is_late() else f"Task {task.name!r} timed out after {task.timeout}s"
+            )
+        if failure.kind == "condition":
+            return f"the condition of task {task.name!r} failed: {failure}"
+        said = failure.text or failure.type
+        return f"{said} ({failure.note})" if failure.note else said
+
 
 class ResultsSoFar(Results):
-    """They come while others read, so whoever goes through them goes through a copy."""
+    """The results of the tasks that have ended, each made when somebody looks at it.
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(list(dict.keys(self)))
+    They come while others read, so whoever goes through them goes through a copy.
+    """
+
+    def __init__(self, view: View) -> None:
+        super().__init__()
+        self._view = view
+
+    def __missing__(self, name: str) -> TaskResult:
+        status, result = self._view.of(self._view.nodes[name])
+        if status is not _DONE and status in _OPEN:
+            raise KeyError(name)
+        self[name] = result
+        return result
+
+    def get(self, name: str, default: Any = None) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.get(name) is not None
 
     def copy(self) -> Results:
-        return {name: self[name] for name in self}
+        return {name: self[name] for name in self._view.nodes if name in self}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.copy())
+
+    def __len__(self) -> int:
+        return len(self.copy())
+
+    def __eq__(self, other: object) -> bool:
+        return self.copy() == other
+
+    __hash__ = None
+
+    def __repr__(self) -> str:
+        return repr(self.copy())
+
+    def __or__(self, other: Any) -> Any:
+        return self.copy() | other
 
     def keys(self) -> Any:
         return self.copy().keys()
@@ -41,51 +151,32 @@ class ResultsSoFar(Results):
         return dict, (self.copy(),)
 
 
-class Watch:
-    """The observer of one run.
+class Teller:
+    """An observer that tells somebody of progress.
 
     Args:
         name: Of the workflow.
-        tasks: By name; they are changed as things happen.
-        progress: Told of everything at once.
-        fail_fast: What a failure keeps from starting stays pending, and is not skipped.
-
-    Attributes:
-        results: Of the tasks that have ended, by name.
-        deadline: Seconds that the run has, for the text.
-        late: The run's time is over.
-        elapsed: Seconds that the run took.
+        tasks: By name.
+        view: Of the run.
+        progress: Who is told, at once.
     """
 
-    def __init__(
-        self, name: str, tasks: Mapping[str, Task], progress: Progress | None, *, fail_fast: bool
-    ) -> None:
-        self.results = ResultsSoFar()
-        self.deadline: float | None = None
-        self.late = False
-        self.elapsed = 0.0
+    def __init__(self, name: str, tasks: Mapping[str, Task], view: View, progress: Progress) -> None:
         self._name = name
         self._tasks = tasks
+        self._view = view
         self._progress = progress
-        self._fail_fast = fail_fast
-        self._began: dict[str, float] = {}
         self._start = 0.0
         self._heard: dict[type[Any], Callable[[Any], None]] = {
             events.RunStarted: self._run_started,
             events.NodeStarted: self._started,
-            events.NodeInterrupted: self._given_back,
             events.NodeRetrying: self._retrying,
             events.NodeSucceeded: self._succeeded,
             events.NodeFailed: self._failed,
-            events.NodeCancelled: self._cancelled,
+            events.NodeCancelled: self._failed,
             events.NodeSkipped: self._skipped,
-            events.DeadlineReached: self._deadline_reached,
             events.RunFinished: self._run_finished,
         }
-
-    def too_late(self) -> str:
-        """What to say of a run whose time is over."""
-        return f"Workflow timeout after {self.deadline}s"
 
     def __call__(self, event: Any) -> None:
         heard = self._heard.get(type(event))
@@ -93,11 +184,8 @@ class Watch:
             heard(event)
 
     def _tell(self, name: str, status: str, details: dict[str, Any]) -> None:
-        callback = self._progress
-        if callback is None:
-            return
         try:
-            callback(name, status, details)
+            self._progress(name, status, details)
         except BaseException:  # as of any observer: nothing that only looks on may change a run
             logging.getLogger(LOGGER).exception(
                 "progress_callback of workflow %r raised: %s %s", self._name, name, status
@@ -108,79 +196,32 @@ class Watch:
         self._tell("workflow", "started", {"total_tasks": len(self._tasks)})
 
     def _started(self, event: events.NodeStarted) -> None:
-        task = self._tasks[event.path.node]
-        task.status = TaskStatus.RUNNING
-        task.attempts += 1
-        self._tell(task.name, "running", {})
-
-    def _given_back(self, event: events.NodeInterrupted) -> None:
-        task = self._tasks[event.path.node]
-        task.status = TaskStatus.PENDING
-        task.attempts -= 1
+        self._tell(event.path.node, "running", {})
 
     def _retrying(self, event: events.NodeRetrying) -> None:
         task, failure = self._tasks[event.path.node], event.failure
-        self._began.setdefault(task.name, event.began)
-        task.status = TaskStatus.RETRYING
         policy = task.retry_policy
         delay = event.due - event.ended
         if policy is not None and policy.jitter != "full":
             delay = max(policy.get_delay(failure.attempt), failure.retry_after or 0.0)
-        error = self._error(task, failure)
+        error = self._view.error(task, failure)
         self._tell(task.name, "retrying", {"attempt": failure.attempt, "delay": delay, "error": error})
 
     def _succeeded(self, event: events.NodeSucceeded) -> None:
-        task = self._timed(event)
-        self.results[task.name] = task._end(TaskStatus.COMPLETED, event.value)
-        if self._progress is not None:
-            details = {"execution_time": task.execution_time, "attempts": task.attempts}
-            self._tell(task.name, "completed", details)
+        result = self._view.task(event.path.node)[1]
+        details = {"execution_time": result.execution_time, "attempts": result.attempts}
+        self._tell(event.path.node, "completed", details)
 
-    def _failed(self, event: events.NodeFailed) -> None:
-        task = self._timed(event)
-        self._has_failed(task, self._error(task, event.failure))
-
-    def _cancelled(self, event: events.NodeCancelled) -> None:
-        task = self._timed(event)
-        self._has_failed(task, f"Task {task.name!r} was cancelled")
-
-    def _has_failed(self, task: Task, error: str) -> None:
-        self.results[task.name] = task._end(TaskStatus.FAILED, None, error)
-        self._tell(task.name, "failed", {"error": error})
+    def _failed(self, event: events.NodeFailed | events.NodeCancelled) -> None:
+        self._tell(event.path.node, "failed", {"error": self._view.task(event.path.node)[1].error})
 
     def _skipped(self, event: events.NodeSkipped) -> None:
-        if event.cause is SkipCause.STOPPED:
-            return
-        if event.cause is SkipCause.UPSTREAM:
-            if self._fail_fast:
-                return
-            reason = FAILED_ABOVE
-        else:
-            reason = FALSE if event.because == event.path else SKIPPED_ABOVE
-        task = self._tasks[event.path.node]
-        self.results[task.name] = task._end(TaskStatus.SKIPPED, None, reason)
-        self._tell(task.name, "skipped", {"reason": reason})
-
-    def _deadline_reached(self, _: events.DeadlineReached) -> None:
-        self.late = True
+        reason = self._view.reason(event.cause, event.because == event.path)
+        if reason is not None:
+            self._tell(event.path.node, "skipped", {"reason": reason})
 
     def _run_finished(self, event: events.RunFinished) -> None:
-        self.elapsed = event.at - self._start
-        statuses = [task.status for task in self._tasks.values()]
+        statuses = [self._view.task(name)[0] for name in self._tasks]
         ended = (TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.SKIPPED)
         counts = {status.value: statuses.count(status) for status in ended}
-        self._tell("workflow", "completed", {**counts, "elapsed": self.elapsed})
-
-    def _timed(self, event: events.NodeSucceeded | events.NodeFailed | events.NodeCancelled) -> Task:
-        task = self._tasks[event.path.node]
-        began = self._began.get(task.name, event.began) if self._began else event.began
-        task.execution_time = max(0.0, event.ended - began)
-        return task
-
-    def _error(self, task: Task, failure: Failure) -> str:
-        if failure.kind == "timeout":
-            return self.too_late() if self.late else f"Task {task.name!r} timed out after {task.timeout}s"
-        if failure.kind == "condition":
-            return f"the condition of task {task.name!r} failed: {failure}"
-        said = failure.text or failure.type
-        return f"{said} ({failure.note})" if failure.note else said
+        self._tell("workflow", "completed", {**counts, "elapsed": event.at - self._start})

@@ -4,7 +4,8 @@ A `PipelineDefinition` lists stages, objects with ``async execute(input, context
 it. Every stage gives a `StageResult`. A failure stops the pipeline, always. What stages write into the
 context's state and metrics counts once they have succeeded.
 
-It must never run, wait or retry anything itself: a definition becomes a graph, made anew for each execution.
+It must never run, wait or retry anything itself: a definition becomes a graph, made once, which knows of no
+execution; what the stages of one execution share comes to them as the engine hands it out.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import asyncio
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from penstock import wiring
 from penstock.core.context import Context
-from penstock.core.errors import CycleError, GraphError, nearest
+from penstock.core.errors import CycleError, GraphError, InputError, nearest
 from penstock.core.graph import Graph
 from penstock.core.model import (
     Accepts,
@@ -33,12 +34,20 @@ from penstock.core.model import (
     RunStatus,
     SkipCause,
 )
+from penstock.core.ports import Pool, Runner
 from penstock.core.record import Record
 from penstock.core.result import NodeResult, RunResult
 
-from ._definitions_context import Overlay, PipelineContext
-from ._definitions_run import Done, Run, check
-from ._definitions_stages import ExecutionPattern, PipelineResult, PipelineStage, RetryConfig, StageDefinition
+from ._definitions_context import PipelineContext
+from ._definitions_run import Run, check, ended, item_ended, joined
+from ._definitions_stages import (
+    ExecutionPattern,
+    Named,
+    PipelineResult,
+    PipelineStage,
+    RetryConfig,
+    StageDefinition,
+)
 from ._review import Misused, ReviewLoop, StageFailed, StageResult, Verdict, resolve_typed_input
 
 __all__ = [
@@ -63,7 +72,14 @@ _LOOK = 0.05
 """Seconds between two looks at a cancel token while no stage begins or ends."""
 
 
-class PipelineDefinition(Record):
+class _Kept:
+    """A place for the graph of a definition."""
+
+    __slots__ = ("_made",)
+    _made: _Made
+
+
+class PipelineDefinition(_Kept, Record):
     """A pipeline: a name and stages. It is only run by a `PipelineExecutor`.
 
     Attributes:
@@ -137,7 +153,17 @@ class PipelineDefinition(Record):
         wrong = self._wrong()
         if wrong:
             raise GraphError("\n".join(wrong))
-        return _graph(self, Run(self.stages, PipelineContext()))
+        return self._graph().graph
+
+    def _graph(self) -> _Made:
+        """Its graph, made once.
+
+        Raises:
+            GraphError: It has none.
+        """
+        if not hasattr(self, "_made"):
+            self._settle("_made", _made_of(self))
+        return self._made
 
     def to_mermaid(self) -> str:
         """Its graph as Mermaid source.
@@ -147,8 +173,69 @@ class PipelineDefinition(Record):
         """
         return wiring.drawing(self.graph(), "mermaid")
 
+    def inputs(self) -> Sequence[Input]:
+        """The inputs of a run by the command line: ``input``, and ``context``, a `PipelineContext`."""
+        return [Input("input", default=None), Input("context", PipelineContext, None)]
+
+    def run_with(
+        self,
+        inputs: Mapping[str, Any],
+        *,
+        targets: Sequence[str] | None = None,
+        runner: str | Runner | Pool | None = None,
+        options: RunOptions | None = None,
+    ) -> RunResult:
+        """Runs it for the command line.
+
+        Raises:
+            InputError: There is no such input, or it is of the wrong type.
+        """
+        for name in inputs:
+            if name not in ("input", "context"):
+                raise InputError(f"pipeline {self.name!r} takes no input {name!r}; it takes input, context")
+        context = inputs.get("context")
+        if context is not None and not isinstance(context, PipelineContext):
+            raise InputError(f"context is a PipelineContext, not {type(context).__name__}")
+        self.graph()
+        execution = _Execution(self, inputs.get("input"), context or PipelineContext())
+        execution.prepare({}, runner, options, targets)
+        return execution.run()
+
 
 # --- to a graph -------------------------------------------------------------------------------------------
+
+
+class _Made(NamedTuple):
+    """The graph of a definition.
+
+    Attributes:
+        graph: It.
+        ids: Of the nodes of each stage; the last one gives its value.
+    """
+
+    graph: Graph
+    ids: dict[str, tuple[str, ...]]
+
+
+def _made_of(pipeline: PipelineDefinition) -> _Made:
+    taken = {stage.id for stage in pipeline.stages}
+    may_skip = {stage.id for stage in pipeline.stages if stage.condition is not None}
+    nodes: list[Node] = []
+    ids: dict[str, tuple[str, ...]] = {}
+    for stage in pipeline.stages:
+        needs = [
+            Need(id, "use", f"value{at}", Accepts.CONDITION if id in may_skip else Accepts.NOTHING)
+            for at, id in enumerate(stage.inputs)
+        ]
+        head = _Head(tuple(needs), () if needs else (("value", "input"),), _condition(stage))
+        if stage.pattern is ExecutionPattern.FAN_OUT:
+            made = _fan_out(stage, head, taken)
+            ids[stage.id] = tuple([node.id for node in made])
+            nodes += made
+        else:
+            ids[stage.id] = (stage.id,)
+            nodes.append(_work(stage, stage.id, head, _reader(stage)))
+    return _Made(Graph(pipeline.name, nodes, [Input("input", users=tuple(taken))]), ids)
 
 
 def _reader(stage: StageDefinition) -> _Read:
@@ -163,33 +250,13 @@ def _given(given: Mapping[str, Any]) -> Any:
 
 
 def _only(given: Mapping[str, Any]) -> Any:
-    done = given["value0"]
-    return None if done is None else done.result.output
+    result = given["value0"]
+    return None if result is None else result.output
 
 
 def _all(inputs: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
     found = [(id, given[f"value{at}"]) for at, id in enumerate(inputs)]
-    return {id: None if done is None else done.result.output for id, done in found}
-
-
-def _graph(pipeline: PipelineDefinition, run: Run) -> Graph:
-    taken = {stage.id for stage in pipeline.stages}
-    may_skip = {stage.id for stage in pipeline.stages if stage.condition is not None}
-    nodes: list[Node] = []
-    for stage in pipeline.stages:
-        needs = [
-            Need(id, "use", f"value{at}", Accepts.CONDITION if id in may_skip else Accepts.NOTHING)
-            for at, id in enumerate(stage.inputs)
-        ]
-        head = _Head(tuple(needs), () if needs else (("value", "input"),), _condition(stage, run))
-        if stage.pattern is ExecutionPattern.FAN_OUT:
-            made = _fan_out(stage, run, head, taken)
-            run.ids[stage.id] = tuple([node.id for node in made])
-            nodes += made
-        else:
-            run.ids[stage.id] = (stage.id,)
-            nodes.append(_work(stage, run, stage.id, head, _reader(stage)))
-    return Graph(pipeline.name, nodes, [Input("input", users=tuple(taken))])
+    return {id: None if result is None else result.output for id, result in found}
 
 
 class _Head(NamedTuple):
@@ -200,30 +267,23 @@ class _Head(NamedTuple):
     when: Condition | None = None
 
 
-def _condition(stage: StageDefinition, run: Run) -> Condition | None:
+def _condition(stage: StageDefinition) -> Condition | None:
     asked = stage.condition
     if asked is None:
         return None
-    inputs = stage.inputs
+    return Condition(partial(_ask, asked), is_async=inspect.iscoroutinefunction(asked), shared="run")
 
-    def ask(**given: Done | None) -> Any:
-        # It is asked in the very turn in which the stages above it end: before observers are told.
-        for at, id in enumerate(inputs):
-            done = given[f"value{at}"]
-            if done is not None:
-                run.commit(id, done)
-        answer = asked(run.view())
-        return _truth(answer) if hasattr(answer, "__await__") else bool(answer)
 
-    needs = tuple([(f"value{at}", at) for at in range(len(inputs))])
-    return Condition(ask, needs, is_async=inspect.iscoroutinefunction(asked))
+def _ask(asked: Callable[[PipelineContext], Any], run: Run) -> Any:
+    answer = asked(run.view())
+    return _truth(answer) if hasattr(answer, "__await__") else bool(answer)
 
 
 async def _truth(answer: Any) -> bool:
     return bool(await answer)
 
 
-def _work(stage: StageDefinition, run: Run, id: str, head: _Head, read: _Read) -> Node:
+def _work(stage: StageDefinition, id: str, head: _Head, read: _Read) -> Node:
     """A node that calls the stage itself."""
     execute: Any = stage.stage.execute
     is_async, retry = _is_async(execute), stage.retry_config
@@ -231,9 +291,10 @@ def _work(stage: StageDefinition, run: Run, id: str, head: _Head, read: _Read) -
         read = partial(_checked, stage, read)
     fans = stage.pattern is ExecutionPattern.FAN_OUT
     limit = Limit(f"fan-out of {stage.id}", stage.max_concurrent_fan_out) if fans else None
+    attempt = _Attempt(stage, execute, read, item_ended if fans else ended)
     return Node(
         id,
-        (_later if is_async else _at_once)(stage, run, execute, read),
+        attempt.later if is_async else attempt.at_once,
         head.needs,
         inputs=head.inputs,
         context=None if is_async else "attempt",
@@ -244,13 +305,11 @@ def _work(stage: StageDefinition, run: Run, id: str, head: _Head, read: _Read) -
         limits=(LimitUse(limit),) if limit is not None else (),
         keep=True,
         doc=stage.description or "",
+        shared="run",
     )
 
 
 def _is_async(execute: Any) -> bool:
-    code = getattr(getattr(execute, "__func__", None), "__code__", None)
-    if code is not None and code.co_flags & inspect.CO_COROUTINE:  # far cheaper than to ask `inspect`
-        return True
     return inspect.iscoroutinefunction(execute) or inspect.iscoroutinefunction(inspect.unwrap(execute))
 
 
@@ -261,103 +320,154 @@ def _checked(stage: StageDefinition, read: _Read, given: Mapping[str, Any]) -> A
     return value
 
 
-def _later(stage: StageDefinition, run: Run, execute: Any, read: _Read) -> Callable[..., Any]:
-    async def attempt(**given: Any) -> Done:
+class _Attempt(NamedTuple):
+    """What the node of a stage calls.
+
+    Attributes:
+        stage: The stage.
+        execute: Its method.
+        read: Makes its input.
+        ended: Makes what the node hands back of what the method returned.
+    """
+
+    stage: StageDefinition
+    execute: Callable[..., Any]
+    read: _Read
+    ended: Callable[[StageDefinition, Run, Any, PipelineContext], Any]
+
+    async def later(self, run: Run, **given: Any) -> Any:
+        """One attempt of a stage as it should be."""
         context = run.view()
-        return run.ended(stage, await execute(read(given), context), context)
+        return self.ended(self.stage, run, await self.execute(self.read(given), context), context)
 
-    return attempt
-
-
-def _at_once(stage: StageDefinition, run: Run, execute: Any, read: _Read) -> Callable[..., Any]:
-    def attempt(attempt: Context, **given: Any) -> Done:
+    def at_once(self, run: Run, attempt: Context, **given: Any) -> Any:
+        """One attempt of a stage whose method is a plain one."""
         context = run.view(attempt)
-        return run.ended(stage, execute(read(given), context), context)
-
-    return attempt
+        return self.ended(self.stage, run, self.execute(self.read(given), context), context)
 
 
-def _fan_out(stage: StageDefinition, run: Run, head: _Head, taken: set[str]) -> list[Node]:
+def _fan_out(stage: StageDefinition, head: _Head, taken: set[str]) -> list[Node]:
     """Three nodes: one takes the list apart, one works on each item, one puts the results together."""
-    read, mark = _reader(stage), ""
+    mark = ""
     while {f"{stage.id}/items{mark}", f"{stage.id}/item{mark}"} & taken:
         mark += "'"
-
-    def split(**given: Any) -> list[Any] | tuple[Any, ...]:
-        value = read(given)
-        if not isinstance(value, (list, tuple)):
-            raise Misused(f"FAN_OUT stage '{stage.id}' needs a list or tuple, not {type(value).__name__}")
-        return value
-
-    def join(results: list[Done]) -> Done:
-        outputs = [done.result.output for done in results]
-        metadata: dict[str, Any] = {"items": len(results)}
-        said = [(at, done.result.metadata.get("soft_fail")) for at, done in enumerate(results)]
-        if any(reason is not None for _, reason in said):
-            metadata["soft_fail"] = "; ".join(f"[{at}] {why}" for at, why in said if why is not None)
-        made: StageResult[Any] = StageResult(output=outputs, metadata=metadata)
-        return Done(made, _joined(stage, run, results))
-
     items, item = f"{stage.id}/items{mark}", f"{stage.id}/item{mark}"
+    split, join = partial(_split, stage, _reader(stage)), partial(joined, stage)
     return [
         Node(items, split, head.needs, inputs=head.inputs, when=head.when, runner="inline", keep=True),
-        _work(stage, run, item, _Head((Need(items, "each", "value"),)), _given),
-        Node(stage.id, join, (Need(item, "gather", "results"),), runner="inline", keep=True),
+        _work(stage, item, _Head((Need(items, "each", "value"),)), _given),
+        Node(stage.id, join, (Need(item, "gather", "results"),), runner="inline", keep=True, shared="run"),
     ]
 
 
-def _joined(stage: StageDefinition, run: Run, results: Sequence[Done]) -> tuple[Overlay, Overlay] | None:
-    """What all items of a fan-out have written, in their order; it counts when all of them have succeeded."""
-    whole = Overlay(run.context.state), Overlay(run.context.metrics)
-    written = [done.writes for done in results if done.writes is not None]
-    for writes in written:
-        for what, overlay, mine in zip(("state", "metrics"), whole, writes, strict=True):
-            if mine is not None:
-                for key in overlay.own.keys() & mine.own.keys():
-                    run.warn_of_two(what, key, f"items of stage '{stage.id}'")
-                mine.apply(overlay)
-    return whole if written else None
+def _split(stage: StageDefinition, read: _Read, **given: Any) -> list[Any] | tuple[Any, ...]:
+    value = read(given)
+    if not isinstance(value, (list, tuple)):
+        raise Misused(f"FAN_OUT stage '{stage.id}' needs a list or tuple, not {type(value).__name__}")
+    return value
 
 
-# --- and back ---------------------------------------------------------------------------------------------
+# --- one execution, and back ------------------------------------------------------------------------------
 
 
-def _finished(pipeline: PipelineDefinition, run: Run, ended: RunResult) -> PipelineResult:
-    failures: dict[str, StageResult[Any]] = {}
-    results: dict[str, StageResult[Any]] = {}
-    cancelled: list[str] = []
-    for stage in pipeline.stages:
-        id = stage.id
-        if id not in run.done:
-            nodes = [ended.nodes[one] for one in run.ids[id]]
-            failed = next((node for node in nodes if node.status is NodeStatus.FAILED), None)
-            skip = nodes[-1].skip
-            if skip is not None and skip.cause is SkipCause.CONDITION:
-                run.done[id] = Done(StageResult.skipped("its condition was false"))
-            elif failed is not None:
-                failures[id] = _failure(stage, failed, run)
+class _Execution:
+    """One execution of a pipeline.
+
+    Attributes:
+        shared: What its stages share.
+        done: The results of those that succeeded or were skipped by a condition, by id, once it has ended.
+        prepared: The engine's part of it.
+    """
+
+    prepared: wiring.Prepared
+
+    def __init__(self, pipeline: PipelineDefinition, input: Any, context: PipelineContext) -> None:
+        self.pipeline = pipeline
+        self.input = input
+        self.shared = Run(pipeline.stages, context)
+        self.done: dict[str, StageResult[Any]] = {}
+
+    def prepare(
+        self, kept: Mapping[str, Any], runner: Any, options: RunOptions | None, targets: Any = None
+    ) -> None:
+        """Makes it ready to run.
+
+        Args:
+            kept: Results, by stage, of what need not run again.
+            runner, options, targets: As of `Flow.run`.
+        """
+        token = self.shared.context.cancel_token
+        observers = () if token is None else (self.shared.look,)
+        self.prepared = wiring.Prepared(
+            self.pipeline._graph().graph,
+            {"input": self.input},
+            targets=targets,
+            override=kept or None,
+            runner=runner,
+            options=_options(options, observers),
+            shared=cast(Any, self.shared),
+        )
+        self.shared.cancel = self.prepared.engine.cancel
+        self.shared.look()
+
+    async def arun(self) -> RunResult:
+        """Runs it on the running loop."""
+        watched = self.shared.context.cancel_token is not None
+        watch = asyncio.ensure_future(_watch(self.shared)) if watched else None
+        try:
+            return await self.prepared.arun()
+        finally:
+            if watch is not None:
+                watch.cancel()
+
+    def run(self) -> RunResult:
+        """Runs it, and waits for the end."""
+        result = wiring.run_prepared(self.prepared)
+        result.warnings += tuple(self.shared.warnings)
+        return result
+
+    def finished(self, ended: RunResult) -> PipelineResult:
+        """What it has come to, in the words of this vocabulary."""
+        ids, nodes = self.pipeline._graph().ids, {node.path: node for node in ended.nodes.values()}
+        took: dict[str, float] = {}
+        others: list[StageDefinition] = []
+        for stage in self.pipeline.stages:
+            id, node = stage.id, nodes[stage.id]
+            took[id] = 1000 * (node.duration or 0.0)
+            if node.status is NodeStatus.SUCCEEDED:
+                self.done[id] = node.value
             else:
-                cancelled += [id] if any(node.status is NodeStatus.CANCELLED for node in nodes) else []
-        done = run.done.get(id)
-        one = failures.get(id) if done is None else done.result
-        if one is not None:
-            named = one.stage_name or not stage.name
-            results[id] = one if named else type(one)(**{**one.__dict__, "stage_name": stage.name})
-    critical = [stage.id for stage in pipeline.stages if stage.critical and stage.id in results]
-    warnings = [*run.warnings, *ended.warnings]
-    metadata: dict[str, Any] = {
-        "run_id": ended.run_id,
-        "stage_durations_ms": {
-            id: 1000 * sum(run.took.get(one, 0.0) for one in ids) for id, ids in run.ids.items()
-        },
-        "cancelled": cancelled,
-        "skipped_critical": [id for id in critical if results[id].metadata.get("skipped") is True],
-        **({"reason": ended.reason} if ended.reason else {}),
-        **({"warnings": warnings} if warnings else {}),
-    }
-    outputs = {id: one.output for id, one in results.items() if id in run.done}
-    success = ended.status is RunStatus.SUCCEEDED
-    return PipelineResult(success, outputs, results, [*failures], 1000 * ended.duration, metadata)
+                others.append(stage)
+        for id, mine in ids.items() if len(ids) < len(nodes) else ():
+            took[id] = 1000 * sum(nodes[one].duration or 0.0 for one in mine)
+        failures: dict[str, StageResult[Any]] = {}
+        cancelled = []
+        for stage in others:
+            own = [nodes[one] for one in ids[stage.id]]
+            bad = next((node for node in own if node.status is NodeStatus.FAILED), None)
+            skip = own[-1].skip
+            if skip is not None and skip.cause is SkipCause.CONDITION:
+                self.done[stage.id] = StageResult.skipped("its condition was false")
+            elif bad is not None:
+                failures[stage.id] = _failure(stage, bad, self.shared)
+            elif any(node.status is NodeStatus.CANCELLED for node in own):
+                cancelled.append(stage.id)
+        if others:
+            known = self.done
+            self.done = {stage.id: known[stage.id] for stage in self.pipeline.stages if stage.id in known}
+        results = Named(self.pipeline.stages, {**self.done, **failures})
+        warnings = [*self.shared.warnings, *ended.warnings]
+        metadata: dict[str, Any] = {
+            "run_id": ended.run_id,
+            "stage_durations_ms": took,
+            "cancelled": cancelled,
+            "skipped_critical": results.skipped_critical(),
+            **({"reason": ended.reason} if ended.reason else {}),
+            **({"warnings": warnings} if warnings else {}),
+        }
+        outputs = {id: one.output for id, one in self.done.items()}
+        success = ended.status is RunStatus.SUCCEEDED
+        return PipelineResult(success, outputs, results, [*failures], 1000 * ended.duration, metadata)
 
 
 def _failure(stage: StageDefinition, node: NodeResult, run: Run) -> StageResult[Any]:
@@ -386,7 +496,7 @@ class PipelineExecutor:
     """
 
     def __init__(self) -> None:
-        self._kept: list[tuple[PipelineDefinition, Any, PipelineContext, dict[str, Done]]] = []
+        self._kept: list[_Execution] = []
 
     async def execute(
         self,
@@ -408,7 +518,7 @@ class PipelineExecutor:
 
         Raises:
             TypeError: The pipeline or the context is something else.
-            ValueError: The options ask for another `on_failure`.
+            InputError: The options ask for another `on_failure`.
         """
         if not isinstance(pipeline, PipelineDefinition):
             raise TypeError(f"execute takes a PipelineDefinition, not {type(pipeline).__name__}")
@@ -416,43 +526,31 @@ class PipelineExecutor:
             context = PipelineContext()
         elif not isinstance(context, PipelineContext):
             raise TypeError(f"context is a PipelineContext, not {type(context).__name__}")
-        run = Run(pipeline.stages, context)
-        try:
-            wrong = pipeline._wrong() and pipeline.validate()
-            graph = None if wrong else _graph(pipeline, run)
-        except GraphError:
-            wrong, graph = pipeline.validate(), None
-        if graph is None:
+        wrong = [] if hasattr(pipeline, "_made") else pipeline.validate()
+        if wrong:
             return PipelineResult(False, {}, {}, ["validation"], 0.0, {"validation_errors": wrong})
-        kept = self._take(pipeline, input, run)
-        run.done.update(kept)
-        prepared = wiring.Prepared(
-            graph, {"input": input}, override=kept or None, runner=runner, options=_options(options, run)
-        )
-        run.cancel = prepared.engine.cancel
-        run.look()
-        watch = None if context.cancel_token is None else asyncio.ensure_future(_watch(run))
-        try:
-            ended = await prepared.arun()
-        finally:
-            if watch is not None:
-                watch.cancel()
-        result = _finished(pipeline, run, ended)
+        execution = _Execution(pipeline, input, context)
+        execution.prepare(self._take(execution), runner, options)
+        ended = await execution.arun()
+        result = execution.finished(ended)
         if not result.success:
-            self._kept.append((pipeline, input, context, run.done))
+            self._kept.append(execution)
         return result
 
     def forget(self) -> None:
         """Lets go of all that is kept: the next execution begins at the beginning."""
         self._kept.clear()
 
-    def _take(self, pipeline: PipelineDefinition, input: Any, run: Run) -> dict[str, Done]:
+    def _take(self, new: _Execution) -> dict[str, StageResult[Any]]:
         """What is kept of the same execution; what it has written is in the context then."""
-        for at, (known, given, context, done) in enumerate(self._kept):
-            if known is pipeline and _same(given, input):
+        for at, old in enumerate(self._kept):
+            if old.pipeline is new.pipeline and _same(old.input, new.input):
                 del self._kept[at]
-                run.restore(done, anew=context is not run.context)
-                return done
+                if old.shared.context is new.shared.context:
+                    new.shared.writes.update(old.shared.writes)
+                else:
+                    new.shared.update(old.shared.writes)
+                return old.done
         return {}
 
 
@@ -462,15 +560,15 @@ async def _watch(run: Run) -> None:
         await asyncio.sleep(_LOOK)
 
 
-def _options(options: RunOptions | None, run: Run) -> RunOptions:
-    if options is None:
-        return RunOptions(observers=(run.observe,))
+def _options(options: RunOptions | None, observers: tuple[Any, ...]) -> Any:
+    if not isinstance(options, RunOptions):
+        return RunOptions(observers=observers) if options is None else options
     if options.on_failure != "stop":
-        raise ValueError(
+        raise InputError(
             f"on_failure={options.on_failure!r}: a pipeline of this kind stops at a failure, always"
         )
     fields: dict[str, Any] = {name: getattr(options, name) for name in options.__match_args__}
-    return RunOptions(**{**fields, "observers": (run.observe, *options.observers)})
+    return RunOptions(**{**fields, "observers": (*observers, *options.observers)})
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -8,23 +8,23 @@ so nothing of a failed, cut off or late attempt is ever seen by others.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypedDict, Unpack, cast
+from operator import is_
+from typing import Any, NamedTuple, TypedDict, Unpack, cast
 from uuid import uuid4
 
 from penstock import wiring
-from penstock.core import events
 from penstock.core.amounts import is_whole, shown
 from penstock.core.errors import GraphError, InputError, nearest
-from penstock.core.failures import AWAITABLES, check_awaited
+from penstock.core.events import NodeFailed
 from penstock.core.graph import Graph
 from penstock.core.model import (
     Accepts,
     Condition,
     Failure,
-    Limit,
-    LimitUse,
+    Input,
     Need,
     Node,
     NodeStatus,
@@ -37,7 +37,7 @@ from penstock.core.model import (
 from penstock.core.ports import Pool, Runner
 from penstock.core.result import NodeResult, RunResult
 
-from ._attempts import Done, Noting, StageCalls, write
+from ._context import Hooked, Noting, Outputs, Shared, StageCalls, output_key, write
 from ._stages import (
     ConditionalStage,
     Function,
@@ -104,6 +104,7 @@ class ParallelStage(Stage):
         self.stages = [checked(where, stage) for stage in stages]
         self.max_workers = _workers(where, max_workers)
         self.allow_failures = allow_failures
+        self._built = _Built()
 
     def execute(self, context: dict[str, Any]) -> dict[str, Any]:
         """Runs the children and waits for them.
@@ -112,31 +113,30 @@ class ParallelStage(Stage):
             RuntimeError: A child has failed.
         """
         inner = self._inner(context, None)
-        return self._outputs(inner, wiring.run(inner.graph, {}, **inner.how()), context)
+        return self._outputs(inner, inner.run(), context)
 
-    async def _aexecute(self, outer: _Run, context: Given) -> dict[str, Any]:
-        inner = self._inner(context, outer)
-        return self._outputs(inner, await wiring.arun(inner.graph, {}, **inner.how()), context)
+    async def _aexecute(self, context: Noting) -> dict[str, Any]:
+        inner = self._inner(context, None if context.run is None else context.run.settings)
+        return self._outputs(inner, await inner.arun(), context)
 
-    def _inner(self, context: Given, outer: _Run | None) -> _Run:
-        how: RunHow = {"options": RunOptions()} if outer is None else outer.for_children()
-        jitter = outer is not None and outer.jitter
-        run = _Run(dict(context), self.max_workers, not self.allow_failures, jitter, how)
-        return run.of(self.stage_id, self.stages)
+    def _inner(self, context: Given, outer: _Settings | None) -> _Run:
+        mine = (self.max_workers, not self.allow_failures)
+        settings = _Settings(*mine) if outer is None else outer.for_children(*mine)
+        return self._built.run(self.stage_id, self.stages, dict(context), settings)
 
     def _outputs(self, inner: _Run, result: RunResult, context: Given) -> dict[str, Any]:
-        write(context, inner.writes)
+        write(context, inner.context.writes)
         outputs: dict[str, Any] = {}
-        for id, node in result.nodes.items():
-            ended = inner.stage_result(id, node)
+        for node in result.nodes.values():
+            ended = _stage_result(node)
             if ended.is_success or _left_out(node):
-                outputs[id] = ended.output
+                outputs[node.path] = ended.output
             elif not self.allow_failures:
                 bad = next(result.failed(), node)
                 why = f"stage {bad.path!r} failed: {bad.failure or ended.error}"
                 raise RuntimeError(f"parallel stage {self.stage_id!r}: {why}")
             else:
-                outputs[id] = {"error": ended.error}
+                outputs[node.path] = {"error": ended.error}
         return outputs
 
 
@@ -170,6 +170,7 @@ class Pipeline:
         self.jitter = jitter
         self.stages: list[Stage] = []
         self.context: Given = {}
+        self._built = _Built()
         self.status = PipelineStatus.CREATED
 
     def __repr__(self) -> str:
@@ -195,7 +196,12 @@ class Pipeline:
         Raises:
             GraphError: An id is wrong or there twice, a dependency unknown, or they run in a circle.
         """
-        return self._begin(None, {}).graph
+        return self._built.graph(self.name, self.stages, self.jitter)
+
+    def inputs(self) -> Sequence[Input]:
+        """The inputs of a run: entries of the context, of any name; those that are set have a default."""
+        known = [Input(key, None, value) for key, value in self.context.items() if isinstance(key, str)]
+        return [*known, Input("**", default=None)]
 
     def run(self, initial_context: dict[str, Any] | None = None, **how: Unpack[RunHow]) -> PipelineResult:
         """Runs the pipeline to its end and waits for it, inside a running event loop too.
@@ -212,10 +218,9 @@ class Pipeline:
             InputError: An argument is of the wrong kind; nothing has started.
         """
         run = self._begin(initial_context, how)
-        self.status = PipelineStatus.RUNNING
         result = None
         try:
-            result = wiring.run(run.graph, {}, **run.how())
+            result = run.run()
         finally:
             self.status = _status_of(result)
         return self._result(run, result)
@@ -225,25 +230,49 @@ class Pipeline:
     ) -> PipelineResult:
         """As `run`, on the running event loop. A cancelled caller cancels the run, and waits for its end."""
         run = self._begin(initial_context, how)
-        self.status = PipelineStatus.RUNNING
         result = None
         try:
-            result = await wiring.arun(run.graph, {}, **run.how())
+            result = await run.arun()
         finally:
             self.status = _status_of(result)
         return self._result(run, result)
 
-    def _begin(self, initial: Given | None, how: RunHow) -> _Run:
+    def run_with(
+        self,
+        inputs: Mapping[str, Any],
+        *,
+        targets: Sequence[str] | None = None,
+        runner: str | Runner | Pool | None = None,
+        options: RunOptions | None = None,
+    ) -> RunResult:
+        """Runs it for the command line; the inputs are added to the context."""
+        run = self._begin(inputs, {"runner": runner, "options": options})
+        result = None
+        try:
+            result = run.run(targets)
+        finally:
+            self.status = _status_of(result)
+        result.warnings += tuple(run.context.warnings)
+        return result
+
+    def _begin(self, initial: Mapping[str, Any] | None, how: RunHow) -> _Run:
         if initial is not None and not isinstance(initial, Mapping):
             raise InputError(f"initial_context is a dict, not {shown(initial)}")
-        context = {**self.context, **(initial or {})}
-        return _Run(context, self.max_workers, self.fail_fast, self.jitter, how).of(self.name, self.stages)
+        for word in {"store", "run_id"} & {word for word in how if how.get(word) is not None}:
+            raise NotImplementedError(f"{word}= comes with the journal")
+        for word in how.keys() - RunHow.__annotations__.keys():
+            raise TypeError(f"a run takes no {word!r}{nearest(word, RunHow.__annotations__)}")
+        settings = _Settings(
+            self.max_workers, self.fail_fast, self.jitter, how.get("runner"), how.get("options")
+        )
+        run = self._built.run(self.name, self.stages, {**self.context, **(initial or {})}, settings)
+        self.status = PipelineStatus.RUNNING
+        return run
 
     def _result(self, run: _Run, result: RunResult) -> PipelineResult:
-        nodes = list(result.nodes.values())
-        stages = [run.stage_result(nodes[i].path, nodes[i]) for i in run.graph.order]
-        times = moment(run.begun), moment(run.ended)
-        result.warnings += tuple(run.warnings)
+        stages = _stage_results(list(result.nodes.values()), run.graph.order)
+        times = moment(result.began), moment(result.began + result.duration)
+        result.warnings += tuple(run.context.warnings)
         return PipelineResult(self.pipeline_id, self.status, stages, *times, result)
 
 
@@ -307,206 +336,225 @@ class PipelineBuilder:
         return pipeline
 
 
-class _Run:
-    """One run: its graph, its context, and what is noted of it while it goes on.
+# --- to a graph -------------------------------------------------------------------------------------------
 
-    Args:
-        context: Its context.
-        workers: How many stages run at the same time.
-        fail_fast: Whether it stops at a failure.
-        jitter: Whether waits are spread.
-        how: The rest, as it was given.
 
-    Attributes:
-        writes: All that its stages wrote, outputs not counted.
-        begun, ended: Seconds of the engine's clock.
-    """
+class _Built:
+    """The graph of some stages, kept as long as they stay what they are; it knows of no run."""
 
-    def __init__(
-        self, context: Given, workers: int, fail_fast: bool, jitter: bool, how: RunHow
-    ) -> None:  # fmt: skip
-        self.context = context
-        self.workers = workers
-        self.jitter = jitter
-        for word in {"store", "run_id"} & {word for word in how if how.get(word) is not None}:
-            raise NotImplementedError(f"{word}= comes with the journal")
-        for word in how.keys() - RunHow.__annotations__.keys():
-            raise TypeError(f"a run takes no {word!r}{nearest(word, RunHow.__annotations__)}")
-        self.runner = how.get("runner")
-        self.options: Any = how.get("options")
-        if self.options is None:
-            self.options = RunOptions()
-        if isinstance(self.options, RunOptions):  # anything else is refused by wiring
-            observers = (self.observe, *self.options.observers)
-            on_failure = "drain" if fail_fast else "continue"
-            self.options = _but(self.options, on_failure=on_failure, observers=observers)
-        self.writes: Given = {}
-        self.begun = self.ended = 0.0
-        self.callers: dict[str, StageCalls] = {}
-        self.started: dict[str, float] = {}
-        self.over: dict[str, float] = {}
-        self.writers: dict[str, str] = {}
-        self.warnings: dict[str, None] = {}
-        self.committed: dict[str, bool] = {}
-        self.graph: Graph
+    def __init__(self) -> None:
+        self._known: list[Any] = []
+        self._graph: Graph | None = None
+        self._hooked: dict[str, StageCalls] = {}
+        self._ids: dict[str, str] = {}
 
-    def of(self, name: str, stages: Sequence[Stage]) -> _Run:
-        """Takes these stages.
+    def graph(self, name: str, stages: Sequence[Stage], jitter: bool) -> Graph:
+        """The graph.
 
         Raises:
-            GraphError: They make no graph.
+            GraphError: The stages make none.
         """
-        ids = [id_of(stage) for stage in stages]
-        known = dict.fromkeys(ids)
-        if len(known) < len(ids):
-            double = next(id for at, id in enumerate(ids) if id in ids[:at])
-            raise GraphError(f"there are two stages called {double!r}; give one another id")
-        limit = (LimitUse(Limit("max_workers", capacity=self.workers)),)
-        nodes = [self._node(stage, known, limit) for stage in stages]
-        self.graph = Graph(name, nodes)
-        return self
+        known = [name, jitter, *_facts(stages)]
+        same = len(known) == len(self._known) and all(map(is_, known, self._known))
+        if self._graph is None or not same:
+            calls = _calls(stages)
+            self._graph = Graph(name, [_node(*one, jitter) for one in calls.values()])
+            self._known = known
+            self._ids = {output_key(id): id for id in calls}
+            self._hooked = {id: call for id, (_, call) in calls.items() if call.hooked}
+        return self._graph
 
-    def _node(self, stage: Stage, known: Mapping[str, None], limits: tuple[LimitUse, ...]) -> Node:
-        chain = [stage]
-        while is_plain(chain[-1], ConditionalStage):
-            chain.append(cast(ConditionalStage, chain[-1]).stage)
-        id = stage.stage_id
-        above = list(dict.fromkeys(one for each in chain for one in each.depends_on))
+    def run(self, name: str, stages: Sequence[Stage], context: Given, settings: _Settings) -> _Run:
+        """One run of it."""
+        graph = self.graph(name, stages, settings.jitter)
+        return _Run(graph, Shared(context, self._ids, graph, settings), settings, self._hooked)
+
+
+def _facts(stages: Sequence[Stage]) -> list[Any]:
+    """All that a graph of stages is made of: as long as these are the same objects, so is the graph."""
+    found: list[Any] = []
+    for stage in stages:
+        for one in (stage,) if type(stage) is FunctionStage else _chain(stage):
+            own = one.__dict__
+            found.append(one)
+            found += own.values()
+            found += own.get("depends_on", ())  # a list, and may change
+    return found
+
+
+def _chain(stage: Stage) -> list[Stage]:
+    """A stage; if it is conditional, followed by what it stands around."""
+    chain = [stage]
+    while is_plain(chain[-1], ConditionalStage):
+        chain.append(cast(ConditionalStage, chain[-1]).stage)
+    return chain
+
+
+def _calls(stages: Sequence[Stage]) -> dict[str, tuple[list[Stage], StageCalls]]:
+    """What the node of each stage calls, and the stage.
+
+    Raises:
+        GraphError: An id is wrong or there twice, or a dependency unknown.
+    """
+    chains = [_chain(stage) for stage in stages]
+    ids = [id_of(stage) for stage in stages]
+    known = dict.fromkeys(ids)
+    if len(known) < len(ids):
+        double = next(id for at, id in enumerate(ids) if id in ids[:at])
+        raise GraphError(f"there are two stages called {double!r}; give one another id")
+    found = {}
+    for id, chain in zip(ids, chains, strict=True):
+        above = _above(chain)
         for one in above:
             if one not in known:
                 raise GraphError(f"Stage {id!r} depends on unknown stage {one!r}{nearest(str(one), known)}")
-        caller = self.callers[id] = StageCalls(self.context, chain)
-        if is_plain(chain[-1], ParallelStage):
-            caller.execute = partial(cast(ParallelStage, chain[-1])._aexecute, self)
-        is_async = awaits(caller.execute)
-        retry = None
-        if caller.retry_count:
-            retry = RetryPolicy(caller.retry_count + 1, _FIRST_WAIT, _NO_CAP, jitter="none")
-            retry = retry.spread() if self.jitter else retry
-        when = None
-        if len(chain) > 1:
-            when = self._question([cast(ConditionalStage, one).condition for one in chain[:-1]], above)
-        return Node(
-            id,
-            caller.acall if is_async else caller.call,
-            tuple([Need(one, "use", None, Accepts.CONDITION) for one in above]),
-            is_async=is_async,
-            retry=retry,
-            timeout=None if caller.timeout_s is None else Timeout(attempt=caller.timeout_s),
-            when=when,
-            limits=limits,
-            keep=True,
-            doc="" if stage.name == id else stage.name,
-        )
+        found[id] = chain, StageCalls(chain)
+    return found
 
-    def _question(self, asked: list[Function], above: list[str]) -> Condition:
-        """The condition of a stage: all of these must hold.
 
-        It is asked in the turn in which the last dependency ended, before observers hear of that.
-        """
-        needs = tuple([(f"n{at}", at) for at in range(len(above))])
+def _above(chain: list[Stage]) -> list[str]:
+    return list(dict.fromkeys([one for each in chain for one in each.depends_on]))
 
-        def see(outputs: Mapping[str, Any]) -> Noting:
-            for (param, _), id in zip(needs, above, strict=True):
-                self.commit(id, outputs[param])
-            return Noting(self.context)
 
-        def holds(**outputs: Any) -> bool:
-            context = see(outputs)
-            return all(bool(_answer(one(context))) for one in asked)
+def _node(chain: list[Stage], calls: StageCalls, jitter: bool) -> Node:
+    stage, above = chain[0], _above(chain)
+    if is_plain(chain[-1], ParallelStage):
+        calls.execute = cast(Function, cast(ParallelStage, chain[-1])._aexecute)
+    is_async = awaits(calls.execute)
+    retry = None
+    if calls.retry_count:
+        retry = RetryPolicy(calls.retry_count + 1, _FIRST_WAIT, _NO_CAP, jitter="none")
+        retry = retry.spread() if jitter else retry
+    when = None
+    if len(chain) > 1:
+        asked = [cast(ConditionalStage, one).condition for one in chain[:-1]]
+        later = any(map(awaits, asked))
+        ask = partial(calls.aquestion if later else calls.question, asked)
+        needs = tuple([(output_key(one), at) for at, one in enumerate(above)])
+        when = Condition(ask, needs, is_async=later, shared="context")
+    return Node(
+        stage.stage_id,
+        calls.acall if is_async else calls.call,
+        tuple([Need(one, "use", output_key(one), Accepts.CONDITION) for one in above]),
+        is_async=is_async,
+        retry=retry,
+        timeout=None if calls.timeout_s is None else Timeout(attempt=calls.timeout_s),
+        when=when,
+        keep=True,
+        doc="" if stage.name == stage.stage_id else stage.name,
+        shared="context",
+    )
 
-        async def holds_later(**outputs: Any) -> bool:
-            context = see(outputs)
-            for one in asked:
-                answer = one(context)
-                if not (await answer if isinstance(answer, Awaitable) else answer):
-                    return False
-            return True
 
-        if any(map(awaits, asked)):
-            return Condition(holds_later, needs, is_async=True)
-        return Condition(holds, needs)
+# --- one run ----------------------------------------------------------------------------------------------
 
-    def how(self) -> dict[str, Any]:
-        """What `wiring` is called with besides the graph."""
-        runner: Any = self.runner
-        if runner is None or runner == "threads":
-            usual: Any = wiring.make_runner("threads", RunOptions())
-            if self.workers > usual.size:
-                runner = type(usual)(self.workers)
-        return {"runner": runner, "options": self.options}
 
-    def for_children(self) -> RunHow:
-        """The same for a run inside one of its stages."""
+class _Settings(NamedTuple):
+    """How a run goes.
+
+    Attributes:
+        workers: How many stages run at the same time.
+        fail_fast: Whether it stops at a failure.
+        jitter: Whether waits are spread.
+        runner, options: As of `Flow.run`.
+    """
+
+    workers: int
+    fail_fast: bool
+    jitter: bool = False
+    runner: str | Runner | Pool | None = None
+    options: RunOptions | None = None
+
+    def for_children(self, workers: int, fail_fast: bool) -> _Settings:
+        """The same for a run inside a stage."""
         runner = None if isinstance(self.runner, Runner) else self.runner
-        return {"runner": runner, "options": _but(self.options, observers=(), deadline=None)}
+        options = self.options and _but(self.options, observers=(), deadline=None)
+        return _Settings(workers, fail_fast, self.jitter, runner, options)
+
+
+class _Run:
+    """One run.
+
+    Attributes:
+        graph: What runs.
+        context: What its stages share.
+    """
+
+    def __init__(
+        self, graph: Graph, context: Shared, settings: _Settings, hooked: Mapping[str, StageCalls]
+    ) -> None:
+        self.graph = graph
+        self.context = context
+        self.context.hooked = {id: Hooked() for id in hooked}
+        self._settings = settings
+        self._hooked = hooked
+
+    def run(self, targets: Sequence[str] | None = None) -> RunResult:
+        """Runs to the end."""
+        return wiring.run_prepared(self._prepared(targets))
+
+    async def arun(self) -> RunResult:
+        """The same on the running loop."""
+        return await self._prepared(None).arun()
+
+    def _prepared(self, targets: Sequence[str] | None) -> wiring.Prepared:
+        workers, fail_fast, _, runner, options = self._settings
+        if runner is None or runner == "threads":
+            runner = wiring.threads(workers) if workers > 1 else runner
+        if options is None:
+            options = RunOptions()
+        if isinstance(options, RunOptions):  # anything else is refused by wiring
+            observers = (self.observe, *options.observers) if self._hooked else options.observers
+            at_once = min(workers, options.max_concurrency or workers)
+            on_failure = "drain" if fail_fast else "continue"
+            options = _but(options, on_failure=on_failure, observers=observers, max_concurrency=at_once)
+        prepared = wiring.Prepared(
+            self.graph, {}, targets=targets, runner=runner, options=options, shared=cast(Any, self.context)
+        )
+        if isinstance(self.context.outputs, Outputs):
+            self.context.outputs.nodes = prepared.result().nodes
+        return prepared
 
     def observe(self, event: Any) -> None:
-        """Takes in what has happened; in the engine's thread, before anything new starts."""
-        kind = type(event)
-        if kind is events.NodeStarted:
-            self.started.setdefault(event.path.node, event.at)
-        elif kind is events.NodeSucceeded:
-            self.over[event.path.node] = event.ended
-            self.commit(event.path.node, event.value)
-        elif kind is events.NodeFailed:
-            self.over[event.path.node] = event.ended
-            caller = self.callers[event.path.node]
-            caller.give_up(_text(event.failure))
-            self._take(event.path.node, caller.last_words)
-        elif kind is events.NodeCancelled:
-            self.over[event.path.node] = event.ended
-        elif kind is events.NodeSkipped:
-            if event.cause is SkipCause.CONDITION:
-                self.commit(event.path.node, None)
-        elif kind is events.RunStarted:
-            self.begun = self.ended = event.at
-        elif kind is events.RunFinished:
-            self.ended = event.at
+        """Calls the hooks of a stage whose last attempt did not come back to call them itself."""
+        if type(event) is NodeFailed and event.path.node in self._hooked:
+            id = event.path.node
+            self._hooked[id].give_up(self.context, _text(event.failure))
+            self.context.take(id, self.context.hooked[id].last_words)
 
-    def commit(self, id: str, value: Any) -> None:
-        """Brings a stage's output, and what it wrote, into the context; a second time changes nothing."""
-        if self.committed.get(id):
-            return
-        self.committed[id] = True
-        if type(value) is Done:
-            self._take(id, value.writes)
-            value = value.output
-        self.context[f"stage_{id}_output"] = value
 
-    def _take(self, id: str, writes: Given) -> None:
-        for key in writes:
-            before = self.writers.get(key)
-            if before is not None and before != id and not self._follows(id, before):
-                self.warnings[
-                    f"context[{key!r}] was written by {before!r} and by {id!r}, and neither depends on the "
-                    "other: which of them counts is a matter of time"
-                ] = None
-            self.writers[key] = id
-        write(self.context, writes)
-        self.writes.update(writes)
+def _stage_results(nodes: Sequence[NodeResult], order: Sequence[int]) -> list[StageResult]:
+    """How stages ended, in this order."""
+    found: list[StageResult] = []
+    good, at, tz = StageStatus.SUCCESS, datetime.fromtimestamp, UTC
+    end, over = at(0, tz), None
+    for i in order:
+        id, status, _, value, _, _, _, _, _, _, _, began, ended = nodes[i]
+        if status is NodeStatus.SUCCEEDED and began is not None and ended is not None:
+            start = end if began == over else at(began, tz)  # many a stage follows another at once
+            over, end = ended, at(ended, tz)
+            found.append(StageResult(id, good, value, None, start, end))
+        else:
+            found.append(_stage_result(nodes[i]))
+    return found
 
-    def _follows(self, id: str, other: str) -> bool:
-        graph = self.graph
-        position = graph.index[other]
-        return position in graph.parents[graph.index[id]] or position in graph.ancestors([id])
 
-    def stage_result(self, id: str, node: NodeResult) -> StageResult:
-        """How a stage ended, in the words of this vocabulary."""
-        status, error, output = _STAGE[node.status], None, node.value
-        if node.status is NodeStatus.SKIPPED and node.skip is not None:
-            if node.skip.cause is SkipCause.UPSTREAM:
-                error = "Dependencies not satisfied"
-            elif node.skip.cause is SkipCause.STOPPED:
-                status, error = StageStatus.CANCELLED, node.reason
-        elif node.failure is not None:
-            error = _text(node.failure)
-        elif status is StageStatus.CANCELLED:
-            error = node.reason or "cancelled while it ran"
-        if type(output) is Done:
-            output = output.output
-        began, over = self.started.get(id), self.over.get(id)
-        return StageResult(id, status, output, error, moment(began), None if began is None else moment(over))
+def _stage_result(node: NodeResult) -> StageResult:
+    """How a stage ended, in the words of this vocabulary."""
+    id, status, _, value, failure, _, skip, _, _, _, reason, began, ended = node
+    if status is NodeStatus.SUCCEEDED:
+        return StageResult(id, StageStatus.SUCCESS, value, None, moment(began), moment(ended))
+    error, shown_as = None, _STAGE[status]
+    if skip is not None:
+        if skip.cause is SkipCause.UPSTREAM:
+            error = "Dependencies not satisfied"
+        elif skip.cause is SkipCause.STOPPED:
+            shown_as, error = StageStatus.CANCELLED, reason
+    elif failure is not None:
+        error = _text(failure)
+    elif shown_as is StageStatus.CANCELLED:
+        error = reason or "cancelled while it ran"
+    return StageResult(id, shown_as, None, error, moment(began), moment(ended))
 
 
 _STAGE = dict.fromkeys(NodeStatus, StageStatus.PENDING)  # READY and WAITING too
@@ -537,12 +585,6 @@ def _left_out(node: NodeResult) -> bool:
 
 def _text(failure: Failure) -> str:
     return failure.text or failure.type
-
-
-def _answer(given: Any) -> Any:
-    if type(given) in AWAITABLES:
-        check_awaited(given)
-    return given
 
 
 def _workers(where: str, given: int) -> int:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from math import inf
-from time import time
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 from penstock.core import events
@@ -55,7 +54,7 @@ _WORDS = {"ready": "pending", "waiting": "pending", "succeeded": "success", "can
 """The core's words for statuses, where they are others."""
 
 
-@dataclass
+@dataclass(slots=True)
 class StepResult:
     """How one step ended or, while the run goes on, where it stands.
 
@@ -182,7 +181,7 @@ class PipelineExecutor:
             raise TypeError(f"PipelineExecutor takes a PipelineConfig(name=...), not {shown(config)}")
         self.config = config or PipelineConfig()
         self._steps: dict[str, _Step] = {}
-        self._graphs: dict[bool, Graph] = {}  # with the steps as they are, or as they note their times
+        self._graph: Graph | None = None
         self._run: _Run | None = None
         self._taken = threading.Lock()
         self._told = False  # whether anybody is to be told of failures, which takes a loop
@@ -235,7 +234,7 @@ class PipelineExecutor:
         if config.name in self._steps:
             raise ValueError(f"Step {config.name!r} already exists; give one of the two another name")
         self._steps[config.name] = _Step(config)
-        self._graphs.clear()
+        self._graph = None
         self._told |= config.on_failure is not None
         return self
 
@@ -245,18 +244,15 @@ class PipelineExecutor:
         Raises:
             GraphError: A dependency is unknown, or they run in a circle (`CycleError`); it is a ValueError.
         """
-        return self._graph_of(False)
-
-    def _graph_of(self, timed: bool) -> Graph:
-        if timed not in self._graphs:
+        if self._graph is None:
             for step in self._steps.values():
                 for name in step.config.depends_on:
                     if name not in self._steps:
                         text = f"Step {step.config.name!r} depends on unknown step {name!r}"
                         raise GraphError(f"{text}{nearest(name, self._steps)}")
-            nodes = [step.node(self.config.jitter, timed) for step in self._steps.values()]
-            self._graphs[timed] = Graph(self.config.name, nodes)
-        return self._graphs[timed]
+            nodes = [step.node(self.config.jitter) for step in self._steps.values()]
+            self._graph = Graph(self.config.name, nodes)
+        return self._graph
 
     async def run(
         self, steps: Iterable[str] | None = None, *, runner: _RunsOn = None, options: RunOptions | None = None
@@ -342,8 +338,7 @@ class PipelineExecutor:
         Raises:
             ValueError: It cannot be.
         """
-        watched = self._told or runner is not None  # then events tell when steps begin; they cost more
-        graph = self._graph_of(not watched)
+        graph = self.graph()
         targets = None if steps is None else _names(steps, f"Pipeline {self.config.name!r}", "steps")
         for name in targets or ():
             if name not in self._steps:
@@ -353,8 +348,10 @@ class PipelineExecutor:
         if targets is None or targets:
             given = RunOptions() if options is None else options
             if isinstance(given, RunOptions):
-                given = _merged(given, self.config, [run] if watched else [])
-            run.ready(Prepared(graph, {}, targets=targets, runner=runner, options=given))
+                given = _merged(given, self.config, [run] if self._told else [])
+            run.prepared = Prepared(graph, {}, targets=targets, runner=runner, options=given)
+            for step in self._steps.values() if self._told else ():
+                step.reset()
         self._run = run
         return run
 
@@ -364,36 +361,28 @@ class _Step:
 
     Attributes:
         config: Its definition.
-        plain: It is called once, and its call is waited for.
-        clock: That of the run.
-        began: When its first call began, if it has.
-        ended: When a call of a timed node has returned.
         raised: What its last attempt raised, for `on_failure`; the run itself keeps failures as text only.
         telling: The async `on_failure` of its last attempt; the next one, if it is async too, waits for it.
     """
 
     def __init__(self, config: StepConfig) -> None:
         self.config = config
-        self.reset(time)
         self._is_async = _is_async(config.func)
         self._needs, self._positions = _binding(config)
-        self.plain = not config.retries and config.timeout is None
+        self.reset()
 
-    def reset(self, clock: Callable[[], float]) -> None:
-        """Forgets the last run; for the next one, of this clock."""
-        self.clock = clock
-        self.began: float | None = None
-        self.ended: float | None = None
+    def reset(self) -> None:
+        """Forgets the last run."""
         self.raised: Exception | None = None
         self.telling: asyncio.Task[None] | None = None
 
-    def node(self, jitter: Literal["full", "none"], timed: bool) -> Node:
-        """Its node in a graph; `timed` if its calls note when they begin and end."""
+    def node(self, jitter: Literal["full", "none"]) -> Node:
+        """Its node in a graph."""
         config = self.config
         call: Callable[..., Any] = config.func
         if self._positions:
             call = partial(_by_position, call, self._positions)
-        if timed or config.on_failure is not None:
+        if config.on_failure is not None:
             call = self._noting(call)
         retry = None
         if config.retries:
@@ -403,29 +392,23 @@ class _Step:
         return Node(config.name, call, self._needs, **how)
 
     def _noting(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """The same call; the step notes when it began and ended, and what it raised if that is asked for."""
+        """The same call; the step notes what it raises."""
 
         def noting(**outputs: Any) -> Any:
-            self.began = self.began or self.clock()
             try:
-                output = call(**outputs)
+                return call(**outputs)
             except Exception as error:
-                self.raised = error if self.config.on_failure else None
+                self.raised = error
                 raise
-            self.ended = self.clock()
-            return output
 
         async def noting_async(**outputs: Any) -> Any:
             if self.telling is not None and self.config.timeout is None:  # a timeout would run out meanwhile
                 await asyncio.wait([self.telling])
-            self.began = self.began or self.clock()
             try:
-                output = await call(**outputs)
+                return await call(**outputs)
             except Exception as error:
-                self.raised = error if self.config.on_failure else None
+                self.raised = error
                 raise
-            self.ended = self.clock()
-            return output
 
         return noting_async if self._is_async else noting
 
@@ -438,7 +421,7 @@ class _Step:
 
 
 class _Run:
-    """One run, as an observer of its events, and its results.
+    """One run and its results; where somebody is to be told of failures also an observer of its events.
 
     Args:
         steps: All steps of the pipeline, by name.
@@ -454,18 +437,10 @@ class _Run:
         self._results: dict[str, StepResult] = {}
         self._telling: set[asyncio.Task[None]] = set()
 
-    def ready(self, prepared: Prepared) -> None:
-        """Takes what is to run."""
-        self.prepared = prepared
-        for step in self.steps.values():
-            step.reset(prepared.engine.clock)
-
     def __call__(self, event: Any) -> None:
-        if isinstance(event, (events.NodeStarted, events.NodeFailed, events.NodeRetrying)):
+        if isinstance(event, (events.NodeFailed, events.NodeRetrying)):
             step = self.steps[event.path.node]
-            if isinstance(event, events.NodeStarted):
-                step.began = step.began or event.at
-            elif step.config.on_failure is not None:
+            if step.config.on_failure is not None:
                 self._tell(step, step.config.on_failure, event.failure)
 
     async def arun(self) -> dict[str, StepResult]:
@@ -504,21 +479,31 @@ class _Run:
 
     def _translated(self) -> dict[str, StepResult]:
         assert self.prepared is not None
-        result, engine = self.prepared.result(), self.prepared.engine
-        part, outputs, now = engine.plan.graph, result.outputs, engine.clock()
-        names = [node.id for node in part.nodes]
+        nodes, graph = self.prepared.result().nodes, self.prepared.engine.plan.graph
         found: dict[str, StepResult] = {}
-        for name in map(names.__getitem__, part.order):  # whoever speaks of its dependencies comes after them
-            step = self.steps[name]
-            if step.plain and step.began and step.ended and name in outputs:
-                times = _times(step.began, step.ended)
-                found[name] = StepResult(name, StepStatus.SUCCESS, outputs[name], None, *times, 0)
+        rest: dict[str, NodeResult] = {}
+        good, done, at, tz = NodeStatus.SUCCEEDED, StepStatus.SUCCESS, datetime.fromtimestamp, UTC
+        end, last = at(0, tz), 0.0
+        for node in nodes.values():
+            name, status, _, value, _, _, _, attempts, _, _, _, began, ended = node
+            if status is good and began is not None and ended is not None:
+                start = end if began == last else at(began, tz)  # one that follows another at once
+                end, last = at(ended, tz), ended
+                took, retries = (ended - began) * 1000.0, attempts - 1
+                found[name] = StepResult(name, done, value, None, start, end, took, retries)
             else:
-                found[name] = self._result(result.nodes[name], now, found)
-        return {name: found[name] for name in names}
+                rest[name] = node
+        if not rest:
+            return found
+        now = self.prepared.engine.clock()
+        for position in graph.order:  # whoever speaks of its dependencies comes after them
+            name = graph.nodes[position].id
+            if name in rest:
+                found[name] = self._result(rest[name], now, found)
+        return {name: found[name] for name in nodes}
 
     def _result(self, node: NodeResult, now: float, found: Mapping[str, StepResult]) -> StepResult:
-        """The result of a step of which there may be more to say than that it succeeded at once."""
+        """The result of a step of which there is more to say than that it succeeded."""
         step, error = self.steps[node.path], None
         status = StepStatus(_WORDS.get(node.status.value, node.status.value))
         if node.failure is not None:
@@ -529,8 +514,8 @@ class _Run:
             status, error = _why_not(step.config, node, found)
             if node.skip.cause is SkipCause.UPSTREAM:
                 now = max(found[name].finished_at.timestamp() for name in step.config.depends_on)
-        began = step.began or now
-        ended = began + (node.duration or 0.0) if node.status.ended else max(began, now)
+        began = node.began or now
+        ended = node.ended or max(began, now)
         retries = max(node.attempts - 1, 0)
         return StepResult(node.path, status, node.value, error, *_times(began, ended), retries)
 

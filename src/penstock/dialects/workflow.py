@@ -6,33 +6,34 @@ A task's dependencies become needs of its node, and what observers see of the ru
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from operator import is_
 from threading import Lock
-from typing import Any, Literal, NoReturn, Unpack
+from typing import Any, Literal, Unpack
 
 from penstock import wiring
 from penstock.core import errors
 from penstock.core.amounts import check_seconds, is_whole, shown
-from penstock.core.errors import GraphError, PenstockError, nearest
+from penstock.core.errors import GraphError, InputError, PenstockError, nearest
 from penstock.core.graph import Graph
 from penstock.core.model import (
     Condition,
+    Input,
     Need,
     Node,
-    NodeStatus,
     RetryPolicy,
     RunOptions,
     Timeout,
 )
 from penstock.core.names import normal_id
 from penstock.core.ports import Pool, Runner
-from penstock.core.result import NodeResult
+from penstock.core.result import RunResult
 
 from ._actions import Action, AsyncCall, Call, innermost, is_async_function, read
-from ._tasks import Results, Task, TaskOptions, TaskResult, TaskStatus
-from ._watch import FAILED_ABOVE, Progress, Watch
+from ._tasks import _NEVER, Results, Task, TaskOptions, TaskResult, TaskStatus
+from ._watch import FAILED_ABOVE, Progress, ResultsSoFar, Teller, View
 
 __all__ = [
     "CycleError",
@@ -128,6 +129,8 @@ class Workflow:
         self.tasks: dict[str, Task] = {}
         self.task_results: Results = {}
         self._elapsed = 0.0
+        self._graph: Graph | None = None
+        self._known: list[Any] = []  # what the graph was made of
         self._current: _Run | None = None
         self._lock = Lock()
 
@@ -184,7 +187,23 @@ class Workflow:
 
     def graph(self) -> Graph:
         """The graph as it would run now; raises as `validate` does."""
-        return _Run(self).graph()
+        known = _facts(self.tasks.values())
+        if self._graph is None or len(known) != len(self._known) or not all(map(is_, known, self._known)):
+            self._graph, self._known = self._made(), known
+        return self._graph
+
+    def _made(self) -> Graph:
+        for task in self.tasks.values():
+            for name in task.dependencies:
+                if name == task.name:
+                    raise CycleError((name, name))
+                if name not in self.tasks:
+                    near = nearest(name, self.tasks)
+                    raise _Invalid(f"Task {task.name!r} depends on unknown task {name!r}{near}")
+        try:
+            return Graph(self.name, map(_node, self.tasks.values()))
+        except errors.CycleError as error:
+            raise CycleError(error.cycle) from None
 
     def run(
         self,
@@ -209,12 +228,39 @@ class Workflow:
         Raises:
             WorkflowError: The tasks do not fit together, the workflow runs already, or its time was over.
         """
-        run = self._begin(store, run_id, runner, options)
+        _refuse(store=store, run_id=run_id)
+        run = self._begin(runner, options)
         try:
             wiring.run_prepared(run.prepared)
         finally:
             self._end(run)
         return run.returned()
+
+    def run_with(
+        self,
+        inputs: Mapping[str, Any],
+        *,
+        targets: Sequence[str] | None = None,
+        runner: str | Runner | Pool | None = None,
+        options: RunOptions | None = None,
+    ) -> RunResult:
+        """Runs it for the command line. A workflow takes no inputs; what a run that is late has come to is
+        in the result, and not raised.
+
+        Raises:
+            InputError: An input was given, or there is no such target.
+        """
+        if inputs:
+            raise InputError(f"workflow {self.name!r} takes no input {next(iter(inputs))!r}; it takes none")
+        run = self._begin(runner, options, targets)
+        try:
+            return wiring.run_prepared(run.prepared)
+        finally:
+            self._end(run)
+
+    def inputs(self) -> Sequence[Input]:
+        """The inputs of a run: none."""
+        return ()
 
     async def arun(
         self,
@@ -225,7 +271,8 @@ class Workflow:
         options: RunOptions | None = None,
     ) -> Results:
         """The same as `run` on the running event loop. A cancelled caller cancels the run."""
-        run = self._begin(store, run_id, runner, options)
+        _refuse(store=store, run_id=run_id)
+        run = self._begin(runner, options)
         try:
             await run.prepared.arun()
         finally:
@@ -278,28 +325,22 @@ class Workflow:
                 raise TaskFailedError(name, task.get_result())
 
     def _begin(
-        self, store: Any, run_id: Any, runner: str | Runner | Pool | None, options: RunOptions | None
+        self, runner: str | Runner | Pool | None, options: RunOptions | None, targets: Any = None
     ) -> _Run:
-        for word, value in (("store=", store), ("run_id=", run_id)):
-            if value is not None:
-                _refuse(word)
-        run = _Run(self)
-        run.prepare(runner, options)
+        run = _Run(self, runner, options, targets)
         with self._lock:
             if self._current is not None:
                 raise WorkflowError(f"Workflow {self.name!r} is already running")
             self._current = run
         for task in run.tasks.values():
-            task._reset()
-        self.task_results = run.watch.results
+            task._live = run.view.task
+        self.task_results = run.results
         return run
 
     def _end(self, run: _Run) -> None:
-        for name, task in run.tasks.items():
-            if name not in run.watch.results:
-                run.watch.results[name] = task.get_result()
-        self.task_results = {name: run.watch.results[name] for name in run.tasks}
-        self._elapsed = run.watch.elapsed
+        run.ended()
+        self.task_results = run.results
+        self._elapsed = run.prepared.result().duration
         self._current = None
 
 
@@ -381,7 +422,7 @@ def _after(task: Task, before: tuple[str, ...], feed: Literal["one", "list"]) ->
 # --- one run ----------------------------------------------------------------------------------------------
 
 _GRACE = 0.25
-"""Seconds for running tasks to end when the workflow's time is over, if the options say nothing else."""
+"""Seconds for running tasks to end when the workflow's time is over, if no options say anything else."""
 
 
 class _Run:
@@ -389,116 +430,131 @@ class _Run:
 
     Attributes:
         tasks: Those that there were at its start.
-        watch: What is seen of it.
+        view: What becomes of them.
+        results: Those that have ended; plain and complete once the run has.
         prepared: The engine's part of it.
     """
 
-    prepared: wiring.Prepared
-
-    def __init__(self, workflow: Workflow) -> None:
+    def __init__(
+        self, workflow: Workflow, runner: str | Runner | Pool | None, options: RunOptions | None, targets: Any
+    ) -> None:
         self.tasks = dict(workflow.tasks)
-        self.watch = Watch(
-            workflow.name, self.tasks, workflow.progress_callback, fail_fast=workflow.fail_fast
-        )
-        self._workflow = workflow
-        self._nodes: Mapping[str, NodeResult] = {}
-
-    def prepare(self, runner: str | Runner | Pool | None, options: RunOptions | None) -> None:
-        """Puts the run together; raises what is wrong with it."""
-        workflow = self._workflow
+        self.view = View(self.tasks, fail_fast=workflow.fail_fast)
+        self.results: Results = ResultsSoFar(self.view)
+        graph = workflow.graph()
         if options is None or isinstance(options, RunOptions):
             given = options or RunOptions()
             fields = {name: getattr(given, name) for name in given.__match_args__}
             fields["on_failure"] = "drain" if workflow.fail_fast else "continue"
-            self.watch.deadline = fields["deadline"] = _smaller(given.deadline, workflow.timeout)
-            if workflow.timeout is not None and given.grace == RunOptions().grace:
+            self.view.deadline = fields["deadline"] = _smaller(given.deadline, workflow.timeout)
+            if workflow.timeout is not None and options is None:
                 fields["grace"] = _GRACE
             fields["max_concurrency"] = _smaller(given.max_concurrency, workflow.max_concurrent)
-            fields["observers"] = (self.watch, *given.observers)
+            if workflow.progress_callback is not None:
+                teller = Teller(workflow.name, self.tasks, self.view, workflow.progress_callback)
+                fields["observers"] = (teller, *given.observers)
             options = RunOptions(**fields)
-        self.prepared = wiring.Prepared(self.graph(), {}, runner=runner, options=options)
-        self._nodes = self.prepared.result().nodes
+        self.prepared = wiring.Prepared(
+            graph, {}, targets=targets, runner=runner, options=options, shared=self.results
+        )
+        self.view.nodes = self.prepared.result().nodes
+        self.view.is_late = self.prepared.is_late
+
+    def ended(self) -> None:
+        """Puts down what has become of the tasks."""
+        of, nodes = self.view.of, self.view.nodes
+        found: Results = {}
+        if len(nodes) < len(self.tasks):  # a part of it was run
+            for task in self.tasks.values():
+                task._seen, task._live = _NEVER, None
+                found[task.name] = task.get_result()
+        for node in nodes.values():
+            name = node.path
+            task = self.tasks[name]
+            task._seen = seen = of(node)
+            task._live = None
+            found[name] = seen[1]
+        self.results = found
 
     def returned(self) -> Results:
         """What the run call gives."""
-        if self.watch.late:
-            raise WorkflowError(self.watch.too_late())
-        return {name: self.watch.results[name] for name in self.tasks}
+        if self.prepared.is_late():
+            raise WorkflowError(self.view.too_late())
+        return self.results
 
-    def graph(self) -> Graph:
-        """The graph of the tasks."""
-        for task in self.tasks.values():
-            for name in task.dependencies:
-                if name == task.name:
-                    raise CycleError((name, name))
-                if name not in self.tasks:
-                    near = nearest(name, self.tasks)
-                    raise _Invalid(f"Task {task.name!r} depends on unknown task {name!r}{near}")
-        try:
-            return Graph(self._workflow.name, map(self._node, self.tasks.values()))
-        except errors.CycleError as error:
-            raise CycleError(error.cycle) from None
 
-    def _node(self, task: Task) -> Node:
-        action, dependencies = task.action, tuple(dict.fromkeys(task.dependencies))
-        reading = read(action)
-        bound = dict(task.kwargs or ())
-        free = reading.names[max(0, len(task.args) - reading.hidden) :] if task.args else reading.names
-        if "_task_results" in free and "_task_results" not in bound:
-            bound["_task_results"] = self.watch.results
-        needs = [
-            Need(name, "use", name) if name in free and name not in bound else Need(name, "after")
-            for name in dependencies
-        ]
-        call: Action = action
-        fed: tuple[str, ...] = ()
-        hungry = task._feed is not None and not any(need.param for need in needs)
-        if hungry and reading.wants(len(task.args), bound):
-            fed = tuple([f"_fed_{at}" for at in range(len(needs))])
-            needs = [Need(need.node, "use", key) for need, key in zip(needs, fed, strict=True)]
-        if task.args or fed or task.transform_result is not None:
-            kind = AsyncCall if reading.is_async else Call
-            call = kind(action, tuple(task.args), fed, task._feed == "list", task.transform_result)
-        when = None
-        if task.condition is not None:
-            awaited = is_async_function(task.condition)
-            when = Condition(partial(self._ask_async if awaited else self._ask, task), is_async=awaited)
-        return Node(
-            task.name,
-            call,
-            tuple(needs),
-            bound=bound or None,
-            is_async=reading.is_async,
-            retry=task.retry_policy,
-            timeout=None if task.timeout is None else Timeout(attempt=task.timeout),
-            when=when,
-            keep=True,
-        )
+def _facts(tasks: Iterable[Task]) -> list[Any]:
+    """All that the graph of some tasks is made of: as long as these are the same objects, so is the graph."""
+    found: list[Any] = []
+    for task in tasks:
+        found += (
+            task.name, task.action, task.timeout, task.retry_policy, task.condition, task.transform_result,
+            task._feed,
+        )  # fmt: skip
+        if task.args or task.kwargs:
+            kwargs = task.kwargs or {}
+            found += (*task.args, _END, *kwargs, *kwargs.values())
+        found += task.dependencies
+        found.append(_END)
+    return found
 
-    def _ask(self, task: Task) -> Any:
-        assert task.condition is not None
-        answer: Any = task.condition(self._so_far(task))
-        return answer if hasattr(answer, "__await__") else bool(answer)
 
-    async def _ask_async(self, task: Task) -> bool:
-        assert task.condition is not None
-        return bool(await task.condition(self._so_far(task)))  # type: ignore[misc]  # it is a coroutine function
+_END = object()
 
-    def _so_far(self, task: Task) -> Results:
-        """The results; a question may come in the turn in which a dependency ended, before its event."""
-        for name in task.dependencies:
-            if name not in self.watch.results:
-                seen = self._nodes[name]
-                done = seen.status is NodeStatus.SUCCEEDED
-                self.watch.results[name] = TaskResult(
-                    done, seen.value, None, seen.duration or 0.0, seen.attempts
-                )
-        return self.watch.results
+
+def _node(task: Task) -> Node:
+    action, dependencies = task.action, tuple(dict.fromkeys(task.dependencies))
+    reading = read(action)
+    bound = dict(task.kwargs or ())
+    free = reading.names[max(0, len(task.args) - reading.hidden) :] if task.args else reading.names
+    wants_results = "_task_results" in free and "_task_results" not in bound
+    needs = [
+        Need(name, "use", name) if name in free and name not in bound else Need(name, "after")
+        for name in dependencies
+    ]
+    call: Action = action
+    fed: tuple[str, ...] = ()
+    hungry = task._feed is not None and not any(need.param for need in needs)
+    given = {*bound, "_task_results"} if wants_results else {*bound}
+    if hungry and reading.wants(len(task.args), given):
+        fed = tuple([f"_fed_{at}" for at in range(len(needs))])
+        needs = [Need(need.node, "use", key) for need, key in zip(needs, fed, strict=True)]
+    if task.args or fed or task.transform_result is not None:
+        kind = AsyncCall if reading.is_async else Call
+        call = kind(action, tuple(task.args), fed, task._feed == "list", task.transform_result)
+    when = None
+    if task.condition is not None:
+        awaited = is_async_function(task.condition)
+        ask = partial(_answer_later if awaited else _answer, task.condition)
+        when = Condition(ask, is_async=awaited, shared="results")
+    return Node(
+        task.name,
+        call,
+        tuple(needs),
+        bound=bound or None,
+        is_async=reading.is_async,
+        retry=task.retry_policy,
+        timeout=None if task.timeout is None else Timeout(attempt=task.timeout),
+        when=when,
+        keep=True,
+        shared="_task_results" if wants_results else None,
+    )
+
+
+def _answer(condition: Callable[[Results], Any], results: Results) -> Any:
+    answer = condition(results)
+    return answer if hasattr(answer, "__await__") else bool(answer)
+
+
+async def _answer_later(condition: Callable[[Results], Any], results: Results) -> bool:
+    return bool(await condition(results))
 
 
 def _smaller(one: Any, other: Any) -> Any:
     return min((value for value in (one, other) if value is not None), default=None)
 
 
-def _refuse(word: str) -> NoReturn:
-    raise NotImplementedError(f"{word} comes with the journal")
+def _refuse(**words: Any) -> None:
+    for word, value in words.items():
+        if value is not None:
+            raise NotImplementedError(f"{word}= comes with the journal")

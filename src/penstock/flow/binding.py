@@ -90,7 +90,7 @@ class _Build:
                 step.id, step.function, tuple(needs), "step", inputs, bound, context, facts.is_async,
                 facts.stream, None, None, "all_succeeded", None, False, None, (), False, False,
                 () if wires.lender is None else wires.lender.of(step),
-                facts.doc, facts.origin,
+                facts.doc, facts.origin, None,
             )  # fmt: skip
             nodes.append(fast(Node, fields))
         if layout is not None:

@@ -596,13 +596,14 @@ class Flow:
         inputs: Mapping[str, Any],
         *,
         targets: Sequence[str] | None = None,
+        runner: str | None = None,
         options: RunOptions | None = None,
     ) -> RunResult:
         """The same as `run`, with the inputs as a mapping: what the command line calls."""
         from penstock import wiring
 
         asked = request.of(self, inputs, targets, None)
-        how = {**asked.how, "runner": None, "options": options, "hooks": tuple(self._hooks)}
+        how = {**asked.how, "runner": runner, "options": options, "hooks": tuple(self._hooks)}
         return FlowResult(wiring.run(*asked.what, **how), self)
 
 

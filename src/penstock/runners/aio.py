@@ -36,9 +36,10 @@ from penstock.core.commands import (
     YIELDED,
     Reply,
 )
-from penstock.core.failures import AWAITABLES, check_awaited, failure_of
+from penstock.core.failures import failure_of
 from penstock.core.mailbox import Mailbox
 from penstock.core.ports import Work
+from penstock.core.returned import UNUSUAL, taken_apart
 from penstock.core.stacks import name_of, stack_of_awaitable
 from penstock.core.streaming import async_iterator_of
 
@@ -89,7 +90,7 @@ class AioRunner:
         self._variables: Variables = copy_context()
         self._turn: Callable[[list[Reply]], None] = self._post
         self._closing = False
-        AWAITABLES.update((asyncio.Future, asyncio.Task))
+        UNUSUAL.update((asyncio.Future, asyncio.Task))
 
     def drive(self, turn: Callable[[list[Reply]], None]) -> None:
         """Gives the workers the engine's turn, to take it themselves when their queue is empty: a chain of
@@ -282,7 +283,7 @@ class AioRunner:
                 except StopIteration as stop:
                     self.busy = False
                     value, ended = stop.value, clock()
-                    plain = type(value) not in AWAITABLES
+                    plain = type(value) not in UNUSUAL
                     good = (ENDED, node, token, OK, value, None, began, ended)
                     batch.append(good if plain else _good_end(work, value, began, ended))
                 except BaseException as error:
@@ -492,12 +493,13 @@ class _Stopping:
 
 
 def _good_end(work: Work, value: Any, began: float, ended: float) -> Reply:
-    if type(value) in AWAITABLES:
+    writes = None
+    if type(value) in UNUSUAL:
         try:
-            check_awaited(value)
+            value, writes = taken_apart(value)
         except TypeError as error:
             return _bad_end(work, error, began, ended)
-    return (ENDED, work[0], work[1], OK, value, None, began, ended)
+    return (ENDED, work[0], work[1], OK, value, writes, began, ended)
 
 
 def _bad_end(work: Work, error: BaseException, began: float, ended: float) -> Reply:

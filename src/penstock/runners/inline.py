@@ -21,9 +21,10 @@ from penstock.core.commands import (
     YIELDED,
     Reply,
 )
-from penstock.core.failures import AWAITABLES, RetryOn, check_awaited, failure_of
+from penstock.core.failures import RetryOn, failure_of
 from penstock.core.mailbox import Mailbox
 from penstock.core.ports import Work
+from penstock.core.returned import UNUSUAL, taken_apart
 from penstock.core.streaming import close, close_after_failure, iterator_of
 
 _RESERVE = 256
@@ -137,14 +138,15 @@ class InlineRunner:
                 if own != given:
                     own = self._fresh()
                     run = own.run
-                if type(value) in AWAITABLES:
-                    check_awaited(value)
+                writes = None
+                if type(value) in UNUSUAL:
+                    value, writes = taken_apart(value)
             except BaseException as error:
                 self._interrupted_by(error, done)
                 done.append(self._bad_end(node, token, retry_on, error, began))
                 break
             ended = clock()
-            done.append((ENDED, node, token, OK, value, None, began, ended))
+            done.append((ENDED, node, token, OK, value, writes, began, ended))
             if ended > until:
                 break
             began = ended
@@ -168,12 +170,13 @@ class InlineRunner:
             self.busy = False
             if self._own != self._given:
                 self._fresh()
-            if type(value) in AWAITABLES:
-                check_awaited(value)
+            writes = None
+            if type(value) in UNUSUAL:
+                value, writes = taken_apart(value)
         except BaseException as error:
             self._interrupted_by(error, self._mailbox.replies)
             return self._bad_end(node, token, retry_on, error, began)
-        return (ENDED, node, token, OK, value, None, began, self._clock())
+        return (ENDED, node, token, OK, value, writes, began, self._clock())
 
     def _begin(self, work: Work, done: deque[Reply] | list[Reply], began: float) -> None:
         """Makes the iterator of a stream, and none of its elements yet."""

@@ -25,9 +25,10 @@ from penstock.core.commands import (
     TIMED,
     YIELDED,
 )
-from penstock.core.failures import AWAITABLES, check_awaited, failure_of
+from penstock.core.failures import failure_of
 from penstock.core.mailbox import Mailbox
 from penstock.core.ports import Work
+from penstock.core.returned import UNUSUAL, taken_apart
 from penstock.core.stacks import stack_of_thread
 from penstock.core.streaming import close, close_after_failure, iterator_of
 
@@ -49,12 +50,14 @@ class ThreadRunner:
             most 32.
 
     Attributes:
+        is_usual: It stands for the usual one: a step that is alone may as well run in the engine's thread.
         warn: Told what went wrong at the end of a thread.
         patience: Seconds that `close` waits for threads that are at their end.
     """
 
     name = "threads"
     awaits = False
+    is_usual = False
     patience = 10.0
 
     def __init__(self, size: int | None = None) -> None:
@@ -208,7 +211,7 @@ class ThreadRunner:
                 self._running.pop(key, None)
                 continue  # given back meanwhile
             began = clock()
-            streams = kind & STREAM
+            streams, writes = kind & STREAM, None
             if streams and self._short:
                 self._grow()  # this one may wait for what waits for a thread
             if kind & TIMED:
@@ -218,8 +221,8 @@ class ThreadRunner:
                     result, payload = variables.copy().run(self._produce, work), None
                 else:
                     result, payload = OK, variables.copy().run(call, **arguments)
-                    if type(payload) in AWAITABLES:
-                        check_awaited(payload)
+                    if type(payload) in UNUSUAL:
+                        payload, writes = taken_apart(payload)
             except BaseException as error:
                 result, payload = FAILED, failure_of(error, retry_on)
             ended = clock()
@@ -229,8 +232,8 @@ class ThreadRunner:
             if streams:
                 self._streams.pop(key, None)
                 leaves = self._leaves(me)
-            post((ENDED, node, token, result, payload, None, began, ended))
-            del work, arguments, call, payload
+            post((ENDED, node, token, result, payload, writes, began, ended))
+            del work, arguments, call, payload, writes
         self._close_resources()
 
     def _close_resources(self) -> None:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any, TextIO
+from typing import Any, TextIO, get_args
 
 from penstock import wiring
 from penstock.cli import exits, given, signals
@@ -14,8 +14,11 @@ from penstock.cli.exits import Misuse
 from penstock.cli.streams import complain, kept_clean, show
 from penstock.cli.target import HELP, load, shape
 from penstock.core.errors import InputError, PenstockError
-from penstock.core.model import Input, RunOptions
+from penstock.core.model import Input, OnFailure
+from penstock.core.ports import RUNNERS
 from penstock.core.result import RunResult
+
+_CONFIGURED = ("runner", "on_failure", "max_concurrency")  # what the configuration may say instead
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +44,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-concurrency", type=_positive, metavar="N", help="attempts that run at the same time, at most"
     )
+    parser.add_argument(
+        "--on-failure", choices=get_args(OnFailure), help="what becomes of the rest after a failure"
+    )
+    parser.add_argument("--runner", choices=RUNNERS, help="where the steps run that name no runner")
     parser.add_argument("--json", action="store_true", help="write one JSON object, and nothing else")
 
 
@@ -57,16 +64,24 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace, stdout: TextIO) -> RunResult:
+    try:
+        config = wiring.configured()
+    except InputError as error:
+        raise Misuse(str(error)) from None
     target = load(arguments.target)
     graph, known = shape(target)
     inputs = given.inputs(known, arguments.input, arguments.input_file)
     progress = wiring.progress(graph, sys.stderr)
-    options = RunOptions(max_concurrency=arguments.max_concurrency, observers=(progress.observer,))
+    said = {word: vars(arguments)[word] for word in _CONFIGURED if vars(arguments)[word] is not None}
+    how = config.how(**said, observers=(progress.observer,))
     try:
         with progress:
-            result = target.object.run_with(inputs, targets=arguments.targets, options=options)
+            result = target.object.run_with(inputs, targets=arguments.targets, **how)
     except PenstockError as error:
-        raise _refused(error, known, inputs) from None
+        refused = _refused(error, known, inputs)
+        if "runner" not in said and f"runner={config.runner!r}" in str(error):
+            refused = Misuse(f"{refused}\nthat runner is configured; --runner wins over it", refused.code)
+        raise refused from None
     if arguments.json:
         from penstock.cli.as_json import as_json
 

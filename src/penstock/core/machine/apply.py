@@ -48,10 +48,11 @@ def start_plain(
     s: State, nodes: list[int], runner: int, now: float, log: list[Fact], out: list[Command]
 ) -> None:
     """Records the start of ready nodes of one runner that take no limits: as `started`, for many at once."""
-    status, token = s.status, s.token
+    status, token, began = s.status, s.token, s.began
     for i in nodes:
         number = token[i] + 1
         token[i] = number
+        began[i] = now
         status[i] = RUNNING
         fact = (STARTED, i, number, now)
         log.append(fact)
@@ -65,6 +66,7 @@ def started(s: State, fact: Fact) -> None:
     _, i, token, now = fact
     if s.status[i] == RETRYING:
         s.due.pop(i, None)
+    s.began[i] = now
     s.status[i] = RUNNING
     s.token[i] = token
     s.free_total -= 1
@@ -78,14 +80,17 @@ def started(s: State, fact: Fact) -> None:
 def succeeded(s: State, fact: Fact) -> None:
     _, i, _token, source, value, writes, began, ended = fact
     plan = s.plan
-    if i >= s.total or plan.flags[i] & _SPECIAL or s.stopping or source or writes:
+    if i >= s.total or plan.flags[i] & _SPECIAL or s.stopping or source:
         _succeeded_specially(s, fact)
         return
     # The plain node of an unstopped run, which most are: as `end`, without its questions.
     status, flag_of = s.status, plan.flags
-    status[i] = SUCCEEDED
+    if writes:
+        s.shared.update(writes)
     s.value[i] = value
-    s.took[i] = ended - (s.first.get(i, began) if s.first else began)
+    s.began[i] = s.first.get(i, began) if s.first else began
+    s.ended[i] = ended
+    status[i] = SUCCEEDED  # last: whoever looks on from another thread finds all of it
     s.free_total += 1
     s.free[plan.runner_of[i]] += 1
     s.open -= 1
@@ -124,7 +129,8 @@ def succeed_many(s: State, replies: Sequence[Reply], at: int, log: list[Fact]) -
     first reply that is something else.
     """
     plan, total, ready = s.plan, s.total, s.ready
-    token, status, value, took, waits, hold = s.token, s.status, s.value, s.took, s.waits, s.hold
+    token, status, value, waits, hold = s.token, s.status, s.value, s.waits, s.hold
+    began, ended = s.began, s.ended
     flags, down, reads, runner_of, keeps = plan.flags, plan.down, plan.reads, plan.runner_of, plan.keeps
     uses, free, done = s.uses, s.free, 0
     end_at = len(replies)
@@ -133,14 +139,17 @@ def succeed_many(s: State, replies: Sequence[Reply], at: int, log: list[Fact]) -
         if reply[0] != ENDED:
             break
         i = reply[1]
-        if reply[3] or reply[5] or i >= total or flags[i] & _SPECIAL:
+        if reply[3] or i >= total or flags[i] & _SPECIAL:
             break
         if token[i] != reply[2] or status[i] != RUNNING:
             break
         log.append(reply)
-        status[i] = SUCCEEDED
+        if reply[5]:
+            s.shared.update(reply[5])
         value[i] = reply[4]
-        took[i] = reply[7] - reply[6]
+        began[i] = reply[6]
+        ended[i] = reply[7]
+        status[i] = SUCCEEDED
         free[runner_of[i]] += 1
         done += 1
         for step in down[i]:
@@ -172,9 +181,10 @@ def _succeeded_specially(s: State, fact: Fact) -> None:
     _, i, _token, source, value, writes, began, ended = fact
     if s.status[i] == RUNNING:
         _give_back(s, i, held=True)
-    s.status[i] = SUCCEEDED
     s.value[i] = value
-    s.took[i] = ended - s.first.get(i, began)
+    s.began[i] = s.first.get(i, began)
+    s.ended[i] = ended
+    s.status[i] = SUCCEEDED
     if writes:
         s.shared.update(writes)
     if source:
@@ -205,9 +215,10 @@ def failed(s: State, fact: Fact) -> None:
     _, i, token, failure, began, ended = fact
     _fall(s, i, token, failure.abandoned)
     s.due.pop(i, None)
-    s.status[i] = FAILED
     s.failures.setdefault(i, []).append(failure)
-    s.took[i] = ended - s.first.get(i, began)
+    s.began[i] = s.first.get(i, began)
+    s.ended[i] = ended
+    s.status[i] = FAILED
     if not s.plan.judges[s.plan.node[s.site[i]]]:
         fail_run(s, i)
     end(s, i, clean=False)
@@ -215,8 +226,8 @@ def failed(s: State, fact: Fact) -> None:
 
 def skipped(s: State, fact: Fact) -> None:
     _, i, cause, because = fact
-    s.status[i] = SKIPPED
     s.skips[i] = (cause, because)
+    s.status[i] = SKIPPED
     s.waits[i] = 0
     if s.plan.quorums and s.plan.flags[s.site[i]] & GROUP:
         lose_map(s, i, i, s.plan.graph.scopes[s.plan.level[s.site[i]]].depth)
@@ -246,8 +257,9 @@ def cancelled(s: State, fact: Fact) -> None:
     _, i, token, abandoned, began, ended = fact
     _fall(s, i, token, abandoned)
     s.due.pop(i, None)
+    s.began[i] = s.first.get(i, began)
+    s.ended[i] = ended
     s.status[i] = CANCELLED
-    s.took[i] = ended - s.first.get(i, began)
     end(s, i, clean=False)
 
 
@@ -495,7 +507,8 @@ def _add_rows(s: State, fan: Fan, size: int) -> None:
     s.token += [0] * total
     s.uses += plan.uses[sites] * size
     s.value += [None] * total
-    s.took.extend(array("d", bytes(8 * total)))
+    s.began.extend(array("d", bytes(8 * total)))
+    s.ended.extend(array("d", bytes(8 * total)))
     s.fans += [fan] * total
     for index in range(begin, begin + size) if width > 1 else ():
         s.element.extend((index,) * width)

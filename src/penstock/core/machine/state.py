@@ -7,7 +7,7 @@ per site of the map's scope; see `plan` for what a site and a group are. Only `a
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, Final
 
 from ..limits import Gauge
@@ -100,7 +100,8 @@ class State:
         token: Attempts handed out so far.
         uses: Consumers that have not ended; at 0 the value may go.
         value: The value of a success.
-        took: Seconds from its first attempt's start to its last one's end.
+        began: When its last attempt was handed out; once that has ended, when its first one began.
+        ended: When its last attempt ended.
         fans, element: By number less `total`: the fan of its row, and its index in it.
 
     Attributes (sparse, by number):
@@ -124,14 +125,14 @@ class State:
     """
 
     __slots__ = (
-        "abandoned", "acquiring", "alarms", "allowed", "answers", "arrived", "asked", "begun",
+        "abandoned", "acquiring", "alarms", "allowed", "answers", "arrived", "asked", "began", "begun",
         "blocked", "broken", "cancelled", "counts", "culprit", "cut", "deadline", "due", "element",
-        "expired", "failed", "failures", "fans", "finished", "first", "folded", "free",
-        "free_total", "gauges", "grace", "grace_ends", "granted", "hold", "keyed", "late",
-        "left_out", "lingering", "lost", "maps", "max_abandoned", "names", "on_failure", "open",
-        "opened", "paused", "plan", "ready", "retried", "retry_budget", "returned", "ripe",
-        "shared", "site", "skips", "slices", "slots", "slots_total", "sources", "status",
-        "stopping", "streams", "sweep", "token", "took", "total", "uses", "value", "waits",
+        "ended", "expired", "failed", "failures", "fans", "finished", "first", "folded", "free",
+        "free_total", "gauges", "grace", "grace_ends", "granted", "hold", "keyed", "late", "left_out",
+        "lingering", "lost", "maps", "max_abandoned", "names", "on_failure", "open", "opened", "paused",
+        "plan", "ready", "retried", "retry_budget", "returned", "ripe", "shared", "site", "skips",
+        "slices", "slots", "slots_total", "sources", "status", "stopping", "streams", "sweep", "token",
+        "total", "uses", "value", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -154,7 +155,8 @@ class State:
         self.token = [0] * total
         self.uses = plan.uses[:total]
         self.value: list[Any] = [None] * total
-        self.took = array("d", bytes(8 * total))
+        self.began: array[Any] = array("d", bytes(8 * total))
+        self.ended = array("d", bytes(8 * total))
         self.fans: list[Fan] = []
         self.element = array("I")
         self.opened: dict[tuple[int, int], Fan] = {}  # by scope and first number of the row around
@@ -169,7 +171,7 @@ class State:
         self.abandoned = 0  # attempts abandoned so far
         self.culprit: int | None = None  # whose failure stopped the run
         self.open = total  # nodes (groups for mapped ones) not yet ended
-        self.shared: dict[str, Any] = {}  # what steps wrote, in the order of their commits
+        self.shared: MutableMapping[Any, Any] = {}  # what steps wrote, in the order of their commits
 
         self._make_sparse()
         self._make_slots(options, capacities or {})

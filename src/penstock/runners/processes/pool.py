@@ -21,6 +21,7 @@ from penstock.core.failures import RetryOn, failure_of, text_of
 from penstock.core.mailbox import Mailbox
 from penstock.core.model import RunOptions
 from penstock.core.ports import Work
+from penstock.core.returned import Written
 
 from . import frames, reference
 from .board import AHEAD
@@ -233,14 +234,17 @@ class ProcessRunner:
             self._quiet.set()
         now = self._clock()
         node, token = job.key
+        writes = None
+        if type(payload) is Written:
+            payload, writes = payload
         if began is None or ended is None:
             start = now if job.began_at is None else job.began_at
-            self._post((ENDED, node, token, result, payload, None, start, now))
+            self._post((ENDED, node, token, result, payload, writes, start, now))
             return
         late = time.monotonic() - ended
         end = now - late
         start = end - (ended - began) if job.began_at is None else job.began_at
-        self._post((ENDED, node, token, result, payload, None, start, max(start, end)))
+        self._post((ENDED, node, token, result, payload, writes, start, max(start, end)))
 
     def began(self, job: Job, at: float) -> None:
         """It really runs."""

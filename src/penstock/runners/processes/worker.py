@@ -17,7 +17,8 @@ from typing import Any, NamedTuple, NoReturn
 from penstock.core.commands import FAILED, OK, STREAM, TIMED
 from penstock.core.context import Context
 from penstock.core.events import Logged, Progressed
-from penstock.core.failures import AWAITABLES, RetryOn, check_awaited, failure_of
+from penstock.core.failures import RetryOn, failure_of
+from penstock.core.returned import UNUSUAL, taken_apart
 from penstock.core.streaming import close, close_after_failure, iterator_of
 
 from . import board, frames, reference
@@ -200,8 +201,8 @@ class Worker:
             if frame.flag & STREAM:
                 return self._stream(frame.number, task.call, arguments, inside)
             value = inside.run(task.call, **arguments)
-            if type(value) in AWAITABLES:
-                check_awaited(value)
+            if type(value) in UNUSUAL:
+                value = taken_apart(value)
         except BaseException as error:
             return FAILED, frames.pack(failure_of(error, retry_on))
         return _pack_value(value, "the result")

@@ -1,0 +1,51 @@
+"""What a call may return that is more, or less, than a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import CoroutineType
+from typing import Any, NamedTuple, NoReturn
+
+from .visible import a_kind
+
+
+class Written(NamedTuple):
+    """The value of an attempt that has also written into the state which the run's steps share.
+
+    Attributes:
+        value: Its value.
+        writes: What it has written, by key. It counts with the attempt's success, and only then.
+    """
+
+    value: Any
+    writes: Mapping[Any, Any]
+
+
+UNUSUAL: set[type[Any]] = {CoroutineType, Written}
+"""What is looked at before it is taken for a value: `Written`, and what a step that is not async must not
+return. The event loop's runner adds types of its own."""
+
+
+def taken_apart(returned: Any) -> Written:
+    """The value and the writes of something `UNUSUAL`.
+
+    Raises:
+        TypeError: It should have been awaited.
+    """
+    if type(returned) is not Written:
+        refuse_awaitable(returned)
+    if type(returned.value) in UNUSUAL:
+        refuse_awaitable(returned.value)
+    return returned
+
+
+def refuse_awaitable(value: Any) -> NoReturn:
+    """Closes it and asks for the forgotten ``await``.
+
+    Raises:
+        TypeError: Always.
+    """
+    close = getattr(value, "close", None)
+    if close is not None:
+        close()  # or Python warns, later and elsewhere, that it was never awaited
+    raise TypeError(f"the step returned {a_kind(value)}, not its result; did you forget await?")
