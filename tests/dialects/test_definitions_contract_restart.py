@@ -211,7 +211,6 @@ def test_a_cancelled_pipeline_goes_on_where_it_was():
     assert first.inputs == [1]
 
 
-@pytest.mark.xfail(strict=True, reason="the very same object counts as the same input, though it has changed")
 def test_an_input_that_was_changed_meanwhile_is_another_input():
     """Row: restart: the same definition and *input*."""
     last = Switch()
@@ -228,7 +227,6 @@ def test_an_input_that_was_changed_meanwhile_is_another_input():
 
 
 @pytest.mark.parametrize("why", ["a wrong runner", "wrong options", "its caller cancelled it"])
-@pytest.mark.xfail(strict=True, reason="what is kept is let go of before it is known whether it can be used")
 def test_what_is_kept_outlives_an_execution_that_came_to_nothing(why):
     """Row: restart: an executor keeps the successful results for its own lifetime."""
     first, last = Stage(same), Switch()

@@ -4,6 +4,7 @@ import ast
 import asyncio
 import inspect
 import re
+import sys
 import types
 from dataclasses import fields, is_dataclass
 from typing import Optional, get_type_hints
@@ -141,7 +142,10 @@ def test_step_result_has_the_members_of_the_document(blocks):
     assert list(inspect.signature(StepResult).parameters) == [name for name, _ in members]
     assert is_dataclass(StepResult)
     assert [ast.unparse(one) for one in stated.decorator_list] == ["dataclass"]
-    hints, words = get_type_hints(StepResult), {**vars(steps), "Optional": Optional}
+    hints, words = (
+        get_type_hints(StepResult),
+        {**vars(sys.modules[StepResult.__module__]), "Optional": Optional},
+    )
     assert {name: hints[name] for name in hints} == {name: eval(text, words) for name, text in members}
     (comment,) = re.findall(r"# (PENDING.*)", find(blocks, "class StepResult"))
     assert {*comment.split(", ")} <= {one.name for one in StepStatus}

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from penstock.core.context import Context
 from penstock.core.returned import Written
 
-from ._definitions_context import Overlay, PipelineContext, is_set
-from ._definitions_stages import StageDefinition
-from ._review import Misused, StageFailed, StageResult
+from .context import Overlay, PipelineContext, is_set
+from .results import Misused, StageFailed, StageResult
+from .stages import StageDefinition
 
 Overlays = tuple[Overlay | None, Overlay | None]
 """What was written into the state, and into the metrics."""
@@ -87,6 +87,13 @@ class Run:
                     self._writers[what, key] = id
                     if before != id and before not in self._ancestors(id):
                         self.warn_of_two(what, key, f"stages '{before}' and '{id}'")
+
+    def take_over(self, earlier: Run) -> None:
+        """What an earlier execution has written counts here too; it is there already in the same context."""
+        if earlier.context is self.context:
+            self.writes.update(earlier.writes)
+        else:
+            self.update(earlier.writes)
 
     def warn_of_two(self, what: str, key: str, who: str) -> None:
         self.warnings.append(

@@ -11,7 +11,7 @@ from penstock.core.amounts import check_seconds, shown
 from penstock.core.model import RetryPolicy
 from penstock.core.names import normal_id
 
-from ._actions import Action
+from .actions import Action
 
 
 class TaskStatus(enum.Enum):
@@ -52,7 +52,7 @@ Seen = tuple[TaskStatus, TaskResult]
 Live = Callable[[str], Seen]
 """The same of a run that goes on, by the task's name."""
 
-_NEVER: Seen = (TaskStatus.PENDING, TaskResult(False, attempts=0))
+NEVER: Seen = (TaskStatus.PENDING, TaskResult(False, attempts=0))
 
 
 @dataclass(eq=False)
@@ -87,7 +87,7 @@ class Task:
     tags: Collection[str] = ()
     metadata: Mapping[str, Any] | None = None
     _feed: Literal["one", "list"] | None = field(default=None, init=False, repr=False)
-    _seen: Seen = field(default=_NEVER, init=False, repr=False)
+    _seen: Seen = field(default=NEVER, init=False, repr=False)
     _live: Live | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -9,8 +9,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from penstock.core.model import Limit, RetryPolicy, Timeout
 from penstock.core.record import Record
 
-from ._definitions_context import PipelineContext
-from ._review import Misused, StageFailed, StageResult
+from .context import PipelineContext
+from .results import Misused, StageFailed, StageResult
 
 
 @runtime_checkable

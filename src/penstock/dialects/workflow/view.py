@@ -10,7 +10,7 @@ from penstock.core import events
 from penstock.core.model import Failure, NodeStatus, SkipCause
 from penstock.core.result import NodeResult
 
-from ._tasks import Results, Seen, Task, TaskResult, TaskStatus
+from .tasks import Results, Seen, Task, TaskResult, TaskStatus
 
 Progress = Callable[[str, str, dict[str, Any]], object]
 

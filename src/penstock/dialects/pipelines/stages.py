@@ -174,6 +174,10 @@ class Stage(ABC):
             The stage's output, which others find in the context as ``stage_<id>_output``.
         """
 
+    def _call(self) -> Function:
+        """What an attempt in a run calls."""
+        return self.execute
+
     def on_success(self, result: StageResult, context: dict[str, Any]) -> None:  # noqa: B027
         """Called once, when it has succeeded; what it writes into the context belongs to the stage."""
 
@@ -194,6 +198,9 @@ class FunctionStage(Stage):
 
     def execute(self, context: dict[str, Any]) -> Any:
         return self.func(context)
+
+    def _call(self) -> Function:
+        return self.func if is_plain(self, FunctionStage) else self.execute
 
 
 class ConditionalStage(Stage):

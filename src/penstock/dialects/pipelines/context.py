@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from copy import deepcopy
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 from penstock.core.failures import text_of
 from penstock.core.graph import Graph
@@ -15,15 +15,13 @@ from penstock.core.model import NOTHING, NodeStatus, SkipCause
 from penstock.core.result import NodeResult
 from penstock.core.returned import UNUSUAL, Written, refuse_awaitable
 
-from ._stages import (
+from .stages import (
     Function,
-    FunctionStage,
     Given,
     Stage,
     StageResult,
     StageStatus,
     has_hooks,
-    is_plain,
     moment,
 )  # fmt: skip
 
@@ -314,9 +312,7 @@ class StageCalls:
         self.hooked = [one for one in reversed(chain) if has_hooks(one)]
         self.retry_count = next((one.retry_count for one in chain if one.retry_count), 0)
         self.timeout_s = next((one.timeout_s for one in chain if one.timeout_s is not None), None)
-        self.execute: Function = stage.execute
-        if is_plain(stage, FunctionStage):
-            self.execute = cast(FunctionStage, stage).func
+        self.execute: Function = stage._call()
 
     def call(self, context: Shared | Given, **outputs: Any) -> Any:
         """One attempt."""

@@ -1,0 +1,134 @@
+"""From stages to a graph, and what says whether that is still the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from operator import is_
+from typing import Any, NamedTuple, cast
+
+from penstock.core.errors import GraphError, nearest
+from penstock.core.graph import Graph
+from penstock.core.model import Accepts, Condition, Need, Node, RetryPolicy, Timeout
+
+from .context import StageCalls, output_key
+from .stages import ConditionalStage, FunctionStage, Stage, awaits, id_of, is_plain
+
+_FIRST_WAIT = 0.1
+_NO_CAP = 1e9  # seconds: the waits of this vocabulary only grow
+
+
+class Made(NamedTuple):
+    """The graph of some stages; it knows of no run.
+
+    Attributes:
+        graph: It.
+        ids: Of the stages, by the keys under which the context has their outputs.
+        hooked: What is called of the stages that have hooks, by id.
+    """
+
+    graph: Graph
+    ids: Mapping[str, str]
+    hooked: Mapping[str, StageCalls]
+
+
+class StageGraph:
+    """Makes the graph of some stages, and keeps it as long as they stay what they are."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[list[Any], Made] | None = None  # one value: two threads may ask at a time
+
+    def of(self, name: str, stages: Sequence[Stage], jitter: bool) -> Made:
+        """The graph.
+
+        Args:
+            name: Of the pipeline.
+            stages: Its stages.
+            jitter: Spread the waits before retries.
+
+        Raises:
+            GraphError: The stages make none.
+        """
+        facts, kept = [name, jitter, *_facts(stages)], self._kept
+        if kept is not None and len(facts) == len(kept[0]) and all(map(is_, facts, kept[0])):
+            return kept[1]
+        calls = _calls(stages)
+        graph = Graph(name, [_node(*one, jitter) for one in calls.values()])
+        hooked = {id: call for id, (_, call) in calls.items() if call.hooked}
+        made = Made(graph, {output_key(id): id for id in calls}, hooked)
+        self._kept = facts, made
+        return made
+
+
+def _facts(stages: Sequence[Stage]) -> list[Any]:
+    """All that a graph of stages is made of: as long as these are the same objects, so is the graph."""
+    found: list[Any] = []
+    for stage in stages:
+        for one in (stage,) if type(stage) is FunctionStage else _chain(stage):
+            own = one.__dict__
+            found.append(one)
+            found += own.values()
+            found += own.get("depends_on", ())  # a list, and may change
+    return found
+
+
+def _chain(stage: Stage) -> list[Stage]:
+    """A stage; if it is conditional, followed by what it stands around."""
+    chain = [stage]
+    while is_plain(chain[-1], ConditionalStage):
+        chain.append(cast(ConditionalStage, chain[-1]).stage)
+    return chain
+
+
+def _calls(stages: Sequence[Stage]) -> dict[str, tuple[list[Stage], StageCalls]]:
+    """What the node of each stage calls, and the stage.
+
+    Raises:
+        GraphError: An id is wrong or there twice, or a dependency unknown.
+    """
+    chains = [_chain(stage) for stage in stages]
+    ids = [id_of(stage) for stage in stages]
+    known = dict.fromkeys(ids)
+    if len(known) < len(ids):
+        double = next(id for at, id in enumerate(ids) if id in ids[:at])
+        raise GraphError(f"there are two stages called {double!r}; give one another id")
+    found = {}
+    for id, chain in zip(ids, chains, strict=True):
+        above = _above(chain)
+        for one in above:
+            if one not in known:
+                raise GraphError(f"Stage {id!r} depends on unknown stage {one!r}{nearest(str(one), known)}")
+        found[id] = chain, StageCalls(chain)
+    return found
+
+
+def _above(chain: list[Stage]) -> list[str]:
+    return list(dict.fromkeys([one for each in chain for one in each.depends_on]))
+
+
+def _node(chain: list[Stage], calls: StageCalls, jitter: bool) -> Node:
+    stage, above = chain[0], _above(chain)
+    is_async = awaits(calls.execute)
+    retry = None
+    if calls.retry_count:
+        retry = RetryPolicy(calls.retry_count + 1, _FIRST_WAIT, _NO_CAP, jitter="none")
+        retry = retry.spread() if jitter else retry
+    when = None
+    if len(chain) > 1:
+        asked = [cast(ConditionalStage, one).condition for one in chain[:-1]]
+        later = any(map(awaits, asked))
+        ask = partial(calls.aquestion if later else calls.question, asked)
+        needs = tuple([(output_key(one), at) for at, one in enumerate(above)])
+        when = Condition(ask, needs, is_async=later, shared="context")
+    return Node(
+        stage.stage_id,
+        calls.acall if is_async else calls.call,
+        tuple([Need(one, "use", output_key(one), Accepts.CONDITION) for one in above]),
+        is_async=is_async,
+        retry=retry,
+        timeout=None if calls.timeout_s is None else Timeout(attempt=calls.timeout_s),
+        when=when,
+        keep=True,
+        doc="" if stage.name == stage.stage_id else stage.name,
+        shared="context",
+    )

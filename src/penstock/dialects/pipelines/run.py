@@ -1,0 +1,159 @@
+"""One run of a pipeline, and what came of it in the words of this vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, cast
+
+from penstock import wiring
+from penstock.core.events import NodeFailed
+from penstock.core.model import Failure, NodeStatus, RunOptions, RunStatus, SkipCause
+from penstock.core.ports import Pool, Runner
+from penstock.core.result import NodeResult, RunResult
+
+from .context import Hooked, Outputs, Shared
+from .graph import Made
+from .stages import Given, PipelineStatus, StageResult, StageStatus, moment
+
+
+class Settings(NamedTuple):
+    """How a run goes.
+
+    Attributes:
+        workers: How many stages run at the same time.
+        fail_fast: Whether it stops at a failure.
+        jitter: Whether waits are spread.
+        runner, options: As of `Flow.run`.
+    """
+
+    workers: int
+    fail_fast: bool
+    jitter: bool = False
+    runner: str | Runner | Pool | None = None
+    options: RunOptions | None = None
+
+    def for_children(self, workers: int, fail_fast: bool) -> Settings:
+        """The same for a run inside a stage."""
+        runner = None if isinstance(self.runner, Runner) else self.runner
+        options = self.options and _but(self.options, observers=(), deadline=None)
+        return Settings(workers, fail_fast, self.jitter, runner, options)
+
+
+class Run:
+    """One run.
+
+    Args:
+        made: What runs.
+        context: What its stages find in their context at the beginning.
+        settings: How it goes.
+
+    Attributes:
+        graph: What runs.
+        context: What its stages share.
+    """
+
+    def __init__(self, made: Made, context: Given, settings: Settings) -> None:
+        self.graph = made.graph
+        self.context = Shared(context, made.ids, made.graph, settings)
+        self.context.hooked = {id: Hooked() for id in made.hooked}
+        self._settings = settings
+        self._hooked = made.hooked
+
+    def run(self, targets: Sequence[str] | None = None) -> RunResult:
+        """Runs to the end."""
+        return wiring.run_prepared(self._prepared(targets))
+
+    async def arun(self) -> RunResult:
+        """The same on the running loop."""
+        return await self._prepared(None).arun()
+
+    def _prepared(self, targets: Sequence[str] | None) -> wiring.Prepared:
+        workers, fail_fast, _, runner, options = self._settings
+        if runner is None or runner == "threads":
+            runner = wiring.threads(workers) if workers > 1 else runner
+        if options is None:
+            options = RunOptions()
+        if isinstance(options, RunOptions):  # anything else is refused by wiring
+            observers = (self.observe, *options.observers) if self._hooked else options.observers
+            at_once = min(workers, options.max_concurrency or workers)
+            on_failure = "drain" if fail_fast else "continue"
+            options = _but(options, on_failure=on_failure, observers=observers, max_concurrency=at_once)
+        prepared = wiring.Prepared(
+            self.graph, {}, targets=targets, runner=runner, options=options, shared=cast(Any, self.context)
+        )
+        if isinstance(self.context.outputs, Outputs):
+            self.context.outputs.nodes = prepared.result().nodes
+        return prepared
+
+    def observe(self, event: Any) -> None:
+        """Calls the hooks of a stage whose last attempt did not come back to call them itself."""
+        if type(event) is NodeFailed and event.path.node in self._hooked:
+            id = event.path.node
+            self._hooked[id].give_up(self.context, _text(event.failure))
+            self.context.take(id, self.context.hooked[id].last_words)
+
+
+def stage_results(nodes: Sequence[NodeResult], order: Sequence[int]) -> list[StageResult]:
+    """How stages ended, in this order."""
+    found: list[StageResult] = []
+    good, at, tz = StageStatus.SUCCESS, datetime.fromtimestamp, UTC
+    end, over = at(0, tz), None
+    for i in order:
+        id, status, _, value, _, _, _, _, _, _, _, began, ended = nodes[i]
+        if status is NodeStatus.SUCCEEDED and began is not None and ended is not None:
+            start = end if began == over else at(began, tz)  # many a stage follows another at once
+            over, end = ended, at(ended, tz)
+            found.append(StageResult(id, good, value, None, start, end))
+        else:
+            found.append(stage_result(nodes[i]))
+    return found
+
+
+def stage_result(node: NodeResult) -> StageResult:
+    """How a stage ended, in the words of this vocabulary."""
+    id, status, _, value, failure, _, skip, _, _, _, reason, began, ended = node
+    if status is NodeStatus.SUCCEEDED:
+        return StageResult(id, StageStatus.SUCCESS, value, None, moment(began), moment(ended))
+    error, shown_as = None, _STAGE[status]
+    if skip is not None:
+        if skip.cause is SkipCause.UPSTREAM:
+            error = "Dependencies not satisfied"
+        elif skip.cause is SkipCause.STOPPED:
+            shown_as, error = StageStatus.CANCELLED, reason
+    elif failure is not None:
+        error = _text(failure)
+    elif shown_as is StageStatus.CANCELLED:
+        error = reason or "cancelled while it ran"
+    return StageResult(id, shown_as, None, error, moment(began), moment(ended))
+
+
+_STAGE = dict.fromkeys(NodeStatus, StageStatus.PENDING)  # READY and WAITING too
+_STAGE |= {each: StageStatus[each.name] for each in NodeStatus if each.name in StageStatus.__members__}
+_STAGE |= {NodeStatus.SUCCEEDED: StageStatus.SUCCESS, NodeStatus.RETRYING: StageStatus.RUNNING}
+
+
+def _but(options: RunOptions, **changes: Any) -> RunOptions:
+    return RunOptions(**{name: getattr(options, name) for name in RunOptions._fields} | changes)
+
+
+def _text(failure: Failure) -> str:
+    return failure.text or failure.type
+
+
+def left_out(node: NodeResult) -> bool:
+    """Whether a condition said no."""
+    return node.skip is not None and node.skip.cause is SkipCause.CONDITION
+
+
+_PIPELINE = {
+    RunStatus.SUCCEEDED: PipelineStatus.SUCCESS,
+    RunStatus.FAILED: PipelineStatus.FAILED,
+    RunStatus.CANCELLED: PipelineStatus.CANCELLED,
+}
+
+
+def status_of(result: RunResult | None) -> PipelineStatus:
+    return (
+        PipelineStatus.CANCELLED if result is None else _PIPELINE.get(result.status, PipelineStatus.RUNNING)
+    )

@@ -1,0 +1,274 @@
+"""Workflows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from threading import Lock
+from typing import Any, Unpack
+
+from penstock import wiring
+from penstock.core.amounts import check_seconds, is_whole, shown
+from penstock.core.errors import InputError, nearest
+from penstock.core.graph import Graph
+from penstock.core.model import Input, RunOptions
+from penstock.core.names import normal_id
+from penstock.core.ports import Pool, Runner
+from penstock.core.result import RunResult
+
+from .actions import Action, is_async_function
+from .errors import InvalidWorkflow, TaskFailedError, WorkflowError
+from .graph import TaskGraph
+from .run import How, Run
+from .tasks import Results, Task, TaskOptions, TaskResult, TaskStatus
+from .view import FAILED_ABOVE, Progress
+
+
+class Workflow:
+    """Tasks and their dependencies.
+
+    Args:
+        name: What people call it.
+        timeout: Seconds for a whole run; then it is interrupted, and `WorkflowError` is raised.
+        fail_fast: Nothing new starts after a failure, and what runs may finish. Otherwise all goes on that
+            does not depend on it.
+        progress_callback: Called with (task name, status, details) the moment something happens; for the
+            workflow itself the name is ``workflow``. What it raises is logged and changes nothing.
+        max_concurrent: Tasks that run at the same time; None for no bound.
+
+    Attributes:
+        tasks: By name, in the order in which they were added.
+        task_results: By name; those of the last run, as they come.
+
+    Raises:
+        TypeError: `progress_callback` cannot be called so.
+        ValueError: A name or number cannot be used.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        timeout: float | None = None,
+        fail_fast: bool = True,
+        progress_callback: Progress | None = None,
+        max_concurrent: int | None = None,
+    ) -> None:
+        self.name = normal_id(name, "workflow")
+        where = f"Workflow {name!r}"
+        if timeout is not None:
+            check_seconds(where, "timeout", timeout, above=True)
+        if max_concurrent is not None and (not is_whole(max_concurrent) or max_concurrent < 1):
+            raise ValueError(f"{where}: max_concurrent must be an int of at least 1, not {max_concurrent!r}")
+        if progress_callback is not None and not callable(progress_callback):
+            raise TypeError(f"{where}: progress_callback must be callable, not {shown(progress_callback)}")
+        if progress_callback is not None and is_async_function(progress_callback):
+            raise TypeError(f"{where}: progress_callback is called, and never awaited; give a plain function")
+        self.timeout = timeout
+        self.fail_fast = fail_fast
+        self.progress_callback = progress_callback
+        self.max_concurrent = max_concurrent
+        self.tasks: dict[str, Task] = {}
+        self.task_results: Results = {}
+        self._elapsed = 0.0
+        self._graph = TaskGraph()
+        self._current: Run | None = None
+        self._lock = Lock()
+
+    def __repr__(self) -> str:
+        return f"<Workflow {self.name!r}: {len(self.tasks)} tasks>"
+
+    def add_task(
+        self,
+        name: str,
+        action: Action,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        dependencies: Collection[str] = (),
+        **options: Unpack[TaskOptions],
+    ) -> Workflow:
+        """Adds a task; see `Task` for what it takes.
+
+        Returns:
+            The workflow itself.
+
+        Raises:
+            WorkflowError: There is a task of this name.
+            TypeError: An option is unknown, or a value of the wrong type.
+        """
+        known = TaskOptions.__optional_keys__
+        for word in options:
+            if word not in known:
+                words = [*known, "args", "kwargs", "dependencies"]
+                raise TypeError(f"Task {name!r}: there is no option {word!r}{nearest(word, words)}")
+        return self.add(Task(name, action, args, kwargs, dependencies, **options))
+
+    def add(self, task: Task) -> Workflow:
+        """Adds a task that was made before.
+
+        Raises:
+            WorkflowError: There is a task of this name.
+            TypeError: It is no `Task`.
+        """
+        if not isinstance(task, Task):
+            raise TypeError(f"Workflow {self.name!r}: add takes a Task, not {shown(task)}")
+        if task.name in self.tasks:
+            raise InvalidWorkflow(f"Task {task.name!r} already exists in workflow.")
+        self.tasks[task.name] = task
+        return self
+
+    def validate(self) -> None:
+        """Whether the tasks fit together.
+
+        Raises:
+            WorkflowError: One depends on a task that is not there.
+            CycleError: Their dependencies run in a circle.
+        """
+        self.graph()
+
+    def graph(self) -> Graph:
+        """The graph as it would run now; raises as `validate` does."""
+        return self._graph.of(self.name, self.tasks)
+
+    def run(
+        self,
+        *,
+        store: Any = None,
+        run_id: str | None = None,
+        runner: str | Runner | Pool | None = None,
+        options: RunOptions | None = None,
+    ) -> Results:
+        """Runs all tasks and waits for their end, inside a running event loop too.
+
+        Args:
+            store: Reserved.
+            run_id: Reserved.
+            runner: Where tasks run: ``threads``, ``processes``, …, a runner or a pool.
+            options: How the run goes beyond that. `fail_fast` decides what follows a failure; of two bounds
+                in time or number the smaller one holds.
+
+        Returns:
+            The result of every task, also of those that were never started.
+
+        Raises:
+            WorkflowError: The tasks do not fit together, the workflow runs already, or its time was over.
+        """
+        _refuse(store=store, run_id=run_id)
+        run = self._begin(runner, options)
+        try:
+            wiring.run_prepared(run.prepared)
+        finally:
+            self._end(run)
+        return run.returned()
+
+    def run_with(
+        self,
+        inputs: Mapping[str, Any],
+        *,
+        targets: Sequence[str] | None = None,
+        runner: str | Runner | Pool | None = None,
+        options: RunOptions | None = None,
+    ) -> RunResult:
+        """Runs it for the command line. A workflow takes no inputs; what a run that is late has come to is
+        in the result, and not raised.
+
+        Raises:
+            InputError: An input was given, or there is no such target.
+        """
+        if inputs:
+            raise InputError(f"workflow {self.name!r} takes no input {next(iter(inputs))!r}; it takes none")
+        run = self._begin(runner, options, targets)
+        try:
+            return wiring.run_prepared(run.prepared)
+        finally:
+            self._end(run)
+
+    def inputs(self) -> Sequence[Input]:
+        """The inputs of a run: none."""
+        return ()
+
+    async def arun(
+        self,
+        *,
+        store: Any = None,
+        run_id: str | None = None,
+        runner: str | Runner | Pool | None = None,
+        options: RunOptions | None = None,
+    ) -> Results:
+        """The same as `run` on the running event loop. A cancelled caller cancels the run."""
+        _refuse(store=store, run_id=run_id)
+        run = self._begin(runner, options)
+        try:
+            await run.prepared.arun()
+        finally:
+            self._end(run)
+        return run.returned()
+
+    def cancel(self, reason: str = "") -> None:
+        """Cancels the run that is under way, if there is one; from any thread, or from a task."""
+        run = self._current
+        if run is not None:
+            run.prepared.engine.cancel(reason)
+
+    def get_task_result(self, name: str) -> TaskResult | None:
+        """The result of a task; None as long as it has none.
+
+        Raises:
+            WorkflowError: There is no such task.
+        """
+        if name not in self.tasks:
+            raise WorkflowError(f"there is no task {name!r} in workflow{nearest(name, self.tasks)}")
+        return self.task_results.get(name)
+
+    def get_summary(self) -> dict[str, Any]:
+        """Counts of the tasks by status, the seconds of the last run, and a line of facts for each task."""
+        counts = {status.value: 0 for status in TaskStatus}
+        for task in self.tasks.values():
+            counts[task.status.value] += 1
+        facts = ("attempts", "execution_time", "error")
+        return {
+            "name": self.name,
+            "total_tasks": len(self.tasks),
+            **counts,
+            "success": counts["completed"] + counts["skipped"] == len(self.tasks)
+            and not any(task.error == FAILED_ABOVE for task in self.tasks.values()),
+            "elapsed": self._elapsed,
+            "tasks": {
+                name: {"status": task.status.value, **{fact: getattr(task, fact) for fact in facts}}
+                for name, task in self.tasks.items()
+            },
+        }
+
+    def raise_for_failure(self) -> None:
+        """Returns if no task of the last run failed.
+
+        Raises:
+            TaskFailedError: One did: the first, in the order in which they were added.
+        """
+        for name, task in self.tasks.items():
+            if task.status is TaskStatus.FAILED:
+                raise TaskFailedError(name, task.get_result())
+
+    def _begin(
+        self, runner: str | Runner | Pool | None, options: RunOptions | None, targets: Any = None
+    ) -> Run:
+        how = How(self.name, self.timeout, self.fail_fast, self.progress_callback, self.max_concurrent)
+        run = Run(self.graph(), self.tasks, how, runner, options, targets)
+        with self._lock:
+            if self._current is not None:
+                raise WorkflowError(f"Workflow {self.name!r} is already running")
+            self._current = run
+        for task in run.tasks.values():
+            task._live = run.view.task
+        self.task_results = run.results
+        return run
+
+    def _end(self, run: Run) -> None:
+        run.ended()
+        self.task_results = run.results
+        self._elapsed = run.prepared.result().duration
+        self._current = None
+
+
+def _refuse(**words: Any) -> None:
+    for word, value in words.items():
+        if value is not None:
+            raise NotImplementedError(f"{word}= comes with the journal")
