@@ -129,12 +129,6 @@ def test_hooks_and_execute_changed_between_runs_take_effect() -> None:
     assert told == ["object"]
 
 
-KEPT = pytest.mark.xfail(
-    strict=True, reason="a graph is kept as long as the attributes of its stages are the same objects"
-)
-
-
-@KEPT
 def test_what_is_changed_in_the_class_of_a_stage_between_runs_takes_effect(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -181,7 +175,6 @@ class Computed(Stage):
     def retry_count(self, given: int) -> None: ...
 
 
-@KEPT
 def test_options_that_a_stage_computes_are_read_anew_in_every_run(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = of(fn("a"), Computed("b"))
     monkeypatch.setattr(Computed, "above", ["a"])
@@ -196,9 +189,6 @@ def test_options_that_a_stage_computes_are_read_anew_in_every_run(monkeypatch: p
     assert by_id(pipeline.run())["b"].output == "done"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="`execute` is looked up on the class, so the one of the object is passed over"
-)
 @pytest.mark.parametrize(
     "stage",
     [fn("a"), ConditionalStage("a", one, fn("in")), ParallelStage("a", [])],
@@ -257,7 +247,6 @@ def test_stage_results_can_be_pickled_and_copied() -> None:
     assert StageResult("a", StageStatus.SKIPPED) == StageResult("a", StageStatus.SKIPPED)
 
 
-@pytest.mark.xfail(strict=True, reason="`run`, the engine's own result, holds what cannot be pickled")
 @pytest.mark.parametrize("way", [copy.deepcopy, lambda result: pickle.loads(pickle.dumps(result))])
 def test_a_pipeline_result_can_be_pickled_and_copied(way: Any) -> None:
     result = mixed()

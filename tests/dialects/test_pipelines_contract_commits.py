@@ -124,7 +124,6 @@ def test_row_no_warning_where_nothing_is_a_matter_of_time(stages: list[Stage]) -
     assert warnings_of(*stages) == ()
 
 
-@pytest.mark.xfail(strict=True, reason="the warnings of a ParallelStage's own run are lost")
 def test_row_a_key_written_by_two_unordered_children_is_a_warning() -> None:
     (warning,) = warnings_of(ParallelStage("p", [fn("x", put), fn("y", put)]))
     assert "'k'" in warning

@@ -108,7 +108,6 @@ def test_row_context_a_stage_s_output_stands_above_what_others_wrote_in_its_plac
     assert by_id(run(fn("a", own), fn("z", seen, "a")))["z"].output == {"stage_a_output": "returned"}
 
 
-@pytest.mark.xfail(strict=True, reason="outputs are kept apart from the context, and come in again")
 @pytest.mark.parametrize(
     ("act", "wanted"),
     [
@@ -129,7 +128,6 @@ def test_row_context_an_output_that_a_stage_overwrites_or_deletes_is_so_for_late
         assert left == wanted, id
 
 
-@pytest.mark.xfail(strict=True, reason="a context without keys of its own is empty to code in C")
 def test_row_context_outputs_are_there_for_whatever_way_of_reading_a_dict() -> None:
     readers: list[Callable[[Context], Any]] = [
         dict,
@@ -342,7 +340,6 @@ def test_row_context_what_is_written_after_the_end_of_the_stage_is_nobody_s() ->
     assert after(kept.append, later, context={"k": 1}) == {"k": 1}
 
 
-@pytest.mark.xfail(strict=True, reason="the context of an ended attempt takes in what comes later")
 @pytest.mark.parametrize("keep", [lambda context: context, lambda context: [context], some])
 def test_row_context_a_stage_may_return_its_context_which_then_stays_what_it_was(keep: Any) -> None:
     kept: list[Context] = []

@@ -147,11 +147,10 @@ def raising_hooks(func: Any, error: BaseException) -> Raising:
     return stage
 
 
-BASE = pytest.mark.xfail(strict=True, reason="only an Exception of a hook is caught")
 HOOK_ERRORS = [
     ValueError("hook"),
     *(
-        pytest.param(error, marks=BASE)
+        pytest.param(error)
         for error in (SystemExit(3), GeneratorExit("g"), asyncio.CancelledError(), Odd("o"))
     ),
 ]
@@ -176,7 +175,6 @@ def test_row_hooks_whatever_a_hook_raises_is_logged_and_changes_nothing(
     assert len(caplog.records) == 1
 
 
-@BASE
 def test_row_hooks_an_on_failure_that_exits_after_a_timeout_loses_nothing_of_other_stages() -> None:
     class Exits(FunctionStage):
         def on_failure(self, result: StageResult, context: Context) -> None:
@@ -209,10 +207,7 @@ def test_row_hooks_what_a_hook_does_to_the_result_it_is_told_changes_nothing() -
 
 # Attempts that go on after their time: what they do then is not the end of the last attempt
 
-LATE = pytest.mark.xfail(strict=True, reason="an abandoned attempt that ends calls the hooks all the same")
 
-
-@LATE
 def test_row_hooks_an_attempt_that_ends_after_its_time_calls_no_on_success() -> None:
     given_up = threading.Event()
     threads: list[threading.Thread] = []
@@ -250,7 +245,6 @@ def late_then_second(end: Callable[[], Any]) -> tuple[Told, PipelineResult]:
     return stage, run(stage, max_workers=2)
 
 
-@LATE
 @pytest.mark.parametrize("end", [lambda: "first", raising(ValueError("first"))], ids=["returns", "raises"])
 def test_row_hooks_of_the_attempt_that_counts_are_the_only_ones(end: Callable[[], Any]) -> None:
     stage, result = late_then_second(end)

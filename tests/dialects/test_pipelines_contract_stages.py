@@ -180,7 +180,6 @@ def test_row_a_bad_graph_is_a_graph_error_and_nothing_is_started(wrong: str, how
 
 
 # Children are part of the pipeline: the row makes no exception for them.
-@pytest.mark.xfail(strict=True, reason="the graph of children is looked at when their stage runs, not before")
 @pytest.mark.parametrize("wrong", WRONG)
 def test_row_a_bad_graph_of_children_is_a_graph_error_at_build_too(wrong: str) -> None:
     children: list[Stage] = [fn(id, one, *above) for id, above in WRONG[wrong][0]]
@@ -224,7 +223,6 @@ def test_row_conditional_execute_called_directly_gives_what_the_inner_stage_give
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.xfail(strict=True, reason="execute takes the coroutine of an async condition for a yes")
 def test_row_conditional_execute_called_directly_does_not_take_an_async_condition_for_a_yes() -> None:
     async def no(context: dict[str, Any]) -> bool:
         return False

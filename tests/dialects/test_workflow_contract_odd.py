@@ -126,7 +126,6 @@ def test_bad_input_a_plain_condition_that_gives_something_to_await_is_no_yes(
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.xfail(strict=True, reason="the coroutine is taken for a yes")
 @pytest.mark.parametrize("condition", [no, functools.partial(no), No(), lambda results: no()])
 def test_bad_input_should_run_does_not_take_an_async_condition_for_a_yes(condition: Any) -> None:
     try:

@@ -87,7 +87,7 @@ TAKERS: list[Any] = [
         functools.partial(lambda a, x: a, x=0),
         functools.partial(awaited),
     ),
-    pytest.param(only_by_position, marks=pytest.mark.xfail(strict=True, reason="it is passed by name only")),
+    pytest.param(only_by_position),
 ]
 
 
@@ -399,9 +399,6 @@ def test_row_helpers_an_async_or_plain_collect_gets_the_list(collect: Any) -> No
     assert list(flow.run().values())[-1].success
 
 
-@pytest.mark.xfail(
-    strict=True, reason="without actions nothing is handed on, so `collect` lacks its argument"
-)
 @pytest.mark.parametrize("collect", [len, sum, lambda values: len(values)])
 def test_row_helpers_a_fan_of_no_actions_collects_the_empty_list(collect: Any) -> None:
     (result,) = fan_out_fan_in([], collect).run().values()

@@ -365,9 +365,6 @@ def test_options_of_the_workflow_changed_between_runs_take_effect() -> None:
     assert all(result.success for result in flow.run().values())
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the run goes by the names of the tasks, and its results by those of the dict"
-)
 def test_a_task_that_was_given_another_name_runs_under_one_of_them_or_is_refused() -> None:
     ran: list[int] = []
     flow = flow_of(task("a", lambda: ran.append(1)))

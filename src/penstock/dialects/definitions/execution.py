@@ -75,10 +75,22 @@ class Execution:
                 watch.cancel()
 
     def run(self) -> RunResult:
-        """Runs it, and waits for the end."""
-        result = wiring.run_prepared(self.prepared)
-        result.warnings += tuple(self.shared.warnings)
-        return result
+        """Runs it, and waits for the end. The outputs are what the stages give, not their results."""
+        ended = wiring.run_prepared(self.prepared)
+        outputs: dict[str, Any] = {}
+        warnings = [*ended.warnings, *self.shared.warnings]
+        for id, node in ended.nodes.items():
+            if id in self.made.ids and node.status is NodeStatus.SUCCEEDED:
+                result: StageResult[Any] = node.value
+                outputs[id], more = result.output, result.metadata
+                if "soft_fail" in more:
+                    warnings.append(f"stage {id!r} failed softly: {more['soft_fail']}")
+                elif more.get("skipped") is True:
+                    warnings.append(f"stage {id!r} was skipped: {more.get('reason', 'it says no more')}")
+        told = RunResult(ended.run_id, ended.status, ended.nodes, outputs, warnings=tuple(warnings))
+        for name in ("began", "duration", "tolerated", "abandoned", "reason"):
+            setattr(told, name, getattr(ended, name))
+        return told
 
     def finished(self, ended: RunResult) -> PipelineResult:
         """What it has come to, in the words of this vocabulary."""

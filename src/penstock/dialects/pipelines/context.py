@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from types import MappingProxyType
+from itertools import islice
+from threading import Lock
 from typing import Any
 
 from penstock.core.failures import text_of
 from penstock.core.graph import Graph
+from penstock.core.machine.state import SUCCEEDED, State
 from penstock.core.model import NOTHING, NodeStatus, SkipCause
 from penstock.core.result import NodeResult
 from penstock.core.returned import UNUSUAL, Written, refuse_awaitable
+from penstock.wiring import Prepared
 
 from .stages import (
     Function,
@@ -68,22 +71,32 @@ class Noting(Given):
 
     __slots__ = ("outputs", "run", "touched")
     run: Shared | None
-    outputs: Mapping[str, Any]
+    outputs: Outputs
     touched: list[Any]
 
     def complete(self) -> None:
         """Takes in all outputs that there are so far."""
         outputs, self.outputs = self.outputs, _NONE
-        for key, value in list(outputs.items()):
-            dict.setdefault(self, key, value)
+        if outputs is not _NONE:
+            mine = dict(_items(self))
+            _update(self, outputs.so_far())
+            _update(self, mine)
+
+    def close(self, returned: Any) -> None:
+        """The attempt is over: from now on it stays what it is, whoever still holds it."""
+        if returned is self:
+            self.complete()
+        self.outputs = _NONE
 
     def __missing__(self, key: Any) -> Any:
-        value = self.outputs[key]
+        value = self.outputs.get(key)
+        if value is NOTHING:
+            raise KeyError(key)
         _set(self, key, value)
         return value
 
     def __contains__(self, key: object) -> bool:
-        return dict.__contains__(self, key) or key in self.outputs
+        return dict.__contains__(self, key) or self.outputs.get(key) is not NOTHING
 
     def get(self, key: Any, default: Any = None) -> Any:
         try:
@@ -146,51 +159,93 @@ def noting(context: Shared | Given, outputs: Mapping[str, Any]) -> Noting:
     mine = Noting()  # without a method __init__: this is called for every attempt
     mine.touched = []
     if isinstance(context, Shared):
-        own, mine.run, mine.outputs = context.own, context, context.outputs
-        if own:
-            _update(mine, own)
-            for key in context.both & mine.outputs.keys() if context.both else ():
-                _set(mine, key, mine.outputs[key])
+        mine.run, mine.outputs = context, context.outputs
+        if context.own:
+            _update(mine, context.own)
+        if outputs:
+            _update(mine, outputs)
+        elif not context.own:
+            _update(mine, context.outputs.one())  # what looks empty from C is not asked
+        if context.over:
+            write(mine, context.over)
+            mine.touched = []
     else:
         mine.run, mine.outputs = None, _NONE
-        _update(mine, context)
-    if outputs:
-        _update(mine, outputs)
+        _update(mine, {**outputs, **context})
     return mine
 
 
-_NONE: Mapping[str, Any] = MappingProxyType({})
-_set, _update = dict.__setitem__, dict.update
+_update, _items, _set = dict.update, dict.items, dict.__setitem__
 
 
-class Outputs(Mapping[str, Any]):
+class Outputs:
     """The outputs of the stages of one run so far, by the keys under which the context has them.
 
     Args:
         ids: Of the stages, by key.
+        over: What stages have written where an output was.
 
     Attributes:
-        nodes: Of the run, once it is prepared.
-        gone: Keys that a stage has deleted.
+        known: Those that have been looked for and found, without what was written over them.
     """
 
-    def __init__(self, ids: Mapping[str, str]) -> None:
-        self.nodes: Mapping[str, NodeResult] = {}
-        self.gone: set[str] = set()
+    def __init__(self, ids: Mapping[str, str], over: Given) -> None:
+        self.known: Given = {}
         self._ids = ids
+        self._over = over
+        self._nodes: Mapping[str, NodeResult] = {}
+        self._state: State | None = None
+        self._open: list[tuple[int, str]] = []  # what has not been found yet: number and key
+        self._lock = Lock()
 
-    def __getitem__(self, key: str) -> Any:
-        node = self.nodes[self._ids[key]]
-        skipped = node.skip is not None and node.skip.cause is SkipCause.CONDITION
-        if key in self.gone or not (skipped or node.status is NodeStatus.SUCCEEDED):
-            raise KeyError(key)
-        return node.value
+    def follow(self, prepared: Prepared) -> None:
+        """Looks at this run from now on."""
+        state = prepared.engine.machine.state
+        index = state.plan.index
+        self._nodes, self._state = prepared.result().nodes, state
+        self._open = [(index[id], key) for key, id in self._ids.items() if id in index]
 
-    def __iter__(self) -> Iterator[str]:
-        return iter([key for key in self._ids if key in self])
+    def get(self, key: Any) -> Any:
+        """The output under a key; `NOTHING` if there is none."""
+        if key in self._over:
+            return self._over[key]
+        if key in self.known:
+            return self.known[key]
+        id = self._ids.get(key)
+        return NOTHING if id is None else self._output(id)
 
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
+    def one(self) -> Iterable[tuple[str, Any]]:
+        """One of them, if there is any: quickly."""
+        if not self.known and self._state is not None and self._state.open < self._state.total:
+            self.so_far()
+        return islice(self.known.items(), 1)
+
+    def so_far(self) -> Given:
+        """All of them."""
+        with self._lock:
+            status = b"" if self._state is None else self._state.status
+            still = []
+            for number, key in self._open:
+                value = self._output(self._ids[key]) if status[number] >= SUCCEEDED else NOTHING
+                if value is NOTHING:
+                    still.append((number, key))
+                else:
+                    self.known[key] = value
+            self._open = still
+            found = dict(self.known)
+        write(found, self._over)
+        return found
+
+    def _output(self, id: str) -> Any:
+        node = self._nodes.get(id)
+        if node is None:
+            return NOTHING
+        if node.skip is not None and node.skip.cause is SkipCause.CONDITION:
+            return None
+        return node.value if node.status is NodeStatus.SUCCEEDED else NOTHING
+
+
+_NONE = Outputs({}, {})
 
 
 class Hooked:
@@ -198,6 +253,7 @@ class Hooked:
 
     Attributes:
         number: Attempts begun.
+        over: Attempts that have ended without success; what one of them still does is of no account.
         began: When the first of them did; 0.0 if none has.
         unsaid: Taken, which is one act, by whoever calls ``on_failure``.
         last_words: What that wrote.
@@ -205,6 +261,7 @@ class Hooked:
 
     def __init__(self) -> None:
         self.number = 0
+        self.over = 0
         self.began = 0.0
         self.unsaid = [None]
         self.last_words: Given = {}
@@ -222,7 +279,7 @@ class Shared:
     Attributes:
         outputs: Of stages, by their keys.
         own: All else.
-        both: Keys of outputs that somebody has put there as well.
+        over: What stages have written where there was an output; `NOTHING` for what they deleted.
         writes: All that stages wrote, outputs not counted.
         warnings: What should be known.
         hooked: By stage, where any has hooks.
@@ -233,9 +290,9 @@ class Shared:
         "_graph",
         "_ids",
         "_writers",
-        "both",
         "hooked",
         "outputs",
+        "over",
         "own",
         "settings",
         "warnings",
@@ -244,8 +301,8 @@ class Shared:
 
     def __init__(self, context: Given, ids: Mapping[str, str], graph: Graph, settings: Any) -> None:
         self.own = context
-        self.outputs: Mapping[str, Any] = Outputs(ids)
-        self.both = context.keys() & ids.keys()
+        self.over: Given = {}
+        self.outputs = Outputs(ids, self.over)
         self._ids = ids
         self._graph = graph
         self._writers: dict[Any, str] = {}
@@ -255,11 +312,12 @@ class Shared:
         self.hooked: dict[str, Hooked] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return dict, ({**self.own, **self.outputs},)
+        return dict, ({**self.own, **self.outputs.so_far()},)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Shared:
-        made = Shared(deepcopy(self.own, memo), self._ids, self._graph, self.settings)
-        made.outputs, made.hooked = deepcopy(dict(self.outputs), memo), self.hooked
+        own = deepcopy({**self.own, **self.outputs.so_far()}, memo)
+        made = Shared(own, {}, self._graph, self.settings)
+        made.hooked = self.hooked
         return made
 
     def update(self, writes: Mapping[str, Given]) -> None:
@@ -278,11 +336,15 @@ class Shared:
                 ] = None
             self._writers[key] = id
         self.writes.update(writes)
-        write(self.own, writes)
-        mine = writes.keys() & self._ids.keys()
-        if mine and isinstance(self.outputs, Outputs):
-            self.both |= mine
-            self.outputs.gone |= {key for key in mine if writes[key] is NOTHING}
+        own = dict(self.own)
+        for key, value in writes.items():
+            if key in self._ids and self.outputs.get(key) is not NOTHING:
+                self.over[key] = value
+            elif value is NOTHING:
+                own.pop(key, None)
+            else:
+                own[key] = value
+        self.own = own  # at once: attempts begin in other threads
 
     def _follows(self, id: str, other: str) -> bool:
         graph = self._graph
@@ -319,67 +381,80 @@ class StageCalls:
         mine = noting(context, outputs)
         if self.hooked:
             return self._hooked_call(mine)
-        output = self.execute(mine)
-        return output if not mine.touched else self._with_writes(mine, output)
+        return self._ended(mine, self.execute(mine))
 
     async def acall(self, context: Shared | Given, **outputs: Any) -> Any:
         """One attempt, awaited."""
         mine = noting(context, outputs)
         if self.hooked:
             return await self._hooked_acall(mine)
-        output = await self.execute(mine)
-        return output if not mine.touched else self._with_writes(mine, output)
+        return self._ended(mine, await self.execute(mine))
 
     def _hooked_call(self, mine: Noting) -> Any:
-        self._begin(mine)
+        at = self._begin(mine)
         try:
             output = self.execute(mine)
         except Exception as error:
-            self._fail(mine, error)
+            self._fail(mine, at, error)
             raise
-        return self._leave(mine, output)
+        return self._succeed(mine, at, output)
 
     async def _hooked_acall(self, mine: Noting) -> Any:
-        self._begin(mine)
+        at = self._begin(mine)
         try:
             output = await self.execute(mine)
         except Exception as error:
-            self._fail(mine, error)
+            self._fail(mine, at, error)
             raise
-        return self._leave(mine, output)
+        return self._succeed(mine, at, output)
 
     def question(self, asked: list[Function], context: Shared | Given, **outputs: Any) -> bool:
         """Whether all of these conditions hold."""
         mine = noting(context, outputs)
-        return all(bool(_answer(one(mine))) for one in asked)
+        for one in asked:
+            answer = one(mine)
+            if hasattr(type(answer), "__await__"):
+                refuse_awaitable(answer)
+            if not answer:
+                return False
+        return True
 
     async def aquestion(self, asked: list[Function], context: Shared | Given, **outputs: Any) -> bool:
         """The same, where one of them is to be awaited."""
         mine = noting(context, outputs)
         for one in asked:
             answer = one(mine)
-            if not (await answer if isinstance(answer, Awaitable) else answer):
+            if not (await answer if hasattr(type(answer), "__await__") else answer):
                 return False
         return True
 
-    def _begin(self, mine: Noting) -> None:
-        if mine.run is not None:
-            state = mine.run.hooked[self.id]
-            state.number += 1
-            state.began = state.began or time.time()
+    def _begin(self, mine: Noting) -> int:
+        """How many attempts were over when this one began."""
+        if mine.run is None:
+            return 0
+        state = mine.run.hooked[self.id]
+        state.number += 1
+        state.began = state.began or time.time()
+        return state.over
 
-    def _leave(self, mine: Noting, output: Any) -> Any:
+    def _succeed(self, mine: Noting, at: int, output: Any) -> Any:
         if type(output) in UNUSUAL:
             refuse_awaitable(output)
-        self._call_hooks("on_success", mine.run, mine, StageStatus.SUCCESS, output=output)
-        return output if not mine.touched else self._with_writes(mine, output)
+        if mine.run is None or mine.run.hooked[self.id].over == at:
+            self._call_hooks("on_success", mine.run, mine, StageStatus.SUCCESS, output=output)
+        return self._ended(mine, output)
 
-    def _with_writes(self, mine: Noting, output: Any) -> Written:
-        return Written(output, {self.id: mine.written()})
+    def _ended(self, mine: Noting, output: Any) -> Any:
+        """What an attempt hands back."""
+        writes = mine.written() if mine.touched else None
+        mine.close(output)
+        return output if writes is None else Written(output, {self.id: writes})
 
-    def _fail(self, mine: Noting, error: Exception) -> None:
+    def _fail(self, mine: Noting, at: int, error: Exception) -> None:
         run = mine.run
-        if run is not None and run.hooked[self.id].number > self.retry_count:
+        if run is None or run.hooked[self.id].over != at:
+            return
+        if run.hooked[self.id].number > self.retry_count:
             self.give_up(run, text_of(error) or type(error).__name__)
 
     def give_up(self, run: Shared, error: str) -> None:
@@ -406,7 +481,9 @@ class StageCalls:
             result = StageResult(stage.stage_id, status, output, error, moment(began or now), moment(now))
             try:
                 getattr(stage, word)(result, mine)
-            except Exception:
+            except KeyboardInterrupt:
+                raise
+            except BaseException:
                 _LOG.exception(
                     "%s of stage %r raised; the stage's end stays what it is", word, stage.stage_id
                 )
@@ -415,9 +492,3 @@ class StageCalls:
 def output_key(id: str) -> str:
     """Where the context has the output of a stage."""
     return f"stage_{id}_output"
-
-
-def _answer(given: Any) -> Any:
-    if type(given) in UNUSUAL:
-        refuse_awaitable(given)
-    return given

@@ -52,7 +52,7 @@ class StageGraph:
         facts, kept = [name, jitter, *_facts(stages)], self._kept
         if kept is not None and len(facts) == len(kept[0]) and all(map(is_, facts, kept[0])):
             return kept[1]
-        calls = _calls(stages)
+        calls = _calls(stages, jitter)
         graph = Graph(name, [_node(*one, jitter) for one in calls.values()])
         hooked = {id: call for id, (_, call) in calls.items() if call.hooked}
         made = Made(graph, {output_key(id): id for id in calls}, hooked)
@@ -64,12 +64,33 @@ def _facts(stages: Sequence[Stage]) -> list[Any]:
     """All that a graph of stages is made of: as long as these are the same objects, so is the graph."""
     found: list[Any] = []
     for stage in stages:
-        for one in (stage,) if type(stage) is FunctionStage else _chain(stage):
-            own = one.__dict__
-            found.append(one)
+        if type(stage) is FunctionStage:
+            own = vars(stage)
+            found.append(stage)
             found += own.values()
             found += own.get("depends_on", ())  # a list, and may change
+        else:
+            for one in _chain(stage):
+                found += _facts_of_own_class(one)
     return found
+
+
+def _facts_of_own_class(stage: Stage) -> list[Any]:
+    """The same of a stage of somebody's own class, which may change as well."""
+    if not isinstance(stage, Stage):
+        return [stage]  # whoever makes the graph says what is wrong with it
+    kind = type(stage)
+    words = ("depends_on", "stage_id", "name", "retry_count", "timeout_s")
+    above, *read = [getattr(stage, word, None) for word in words]
+    return [
+        stage,
+        *vars(stage).values(),
+        kind.execute,
+        kind.on_success,
+        kind.on_failure,
+        *(above or ()),
+        *read,
+    ]
 
 
 def _chain(stage: Stage) -> list[Stage]:
@@ -80,14 +101,17 @@ def _chain(stage: Stage) -> list[Stage]:
     return chain
 
 
-def _calls(stages: Sequence[Stage]) -> dict[str, tuple[list[Stage], StageCalls]]:
+def _calls(stages: Sequence[Stage], jitter: bool) -> dict[str, tuple[list[Stage], StageCalls]]:
     """What the node of each stage calls, and the stage.
 
     Raises:
         GraphError: An id is wrong or there twice, or a dependency unknown.
     """
-    chains = [_chain(stage) for stage in stages]
     ids = [id_of(stage) for stage in stages]
+    chains = [_chain(stage) for stage in stages]
+    for chain in chains:
+        for inner in chain[1:]:
+            id_of(inner)
     known = dict.fromkeys(ids)
     if len(known) < len(ids):
         double = next(id for at, id in enumerate(ids) if id in ids[:at])
@@ -98,6 +122,7 @@ def _calls(stages: Sequence[Stage]) -> dict[str, tuple[list[Stage], StageCalls]]
         for one in above:
             if one not in known:
                 raise GraphError(f"Stage {id!r} depends on unknown stage {one!r}{nearest(str(one), known)}")
+        chain[-1]._check(jitter)
         found[id] = chain, StageCalls(chain)
     return found
 

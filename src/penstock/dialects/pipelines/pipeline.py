@@ -27,6 +27,7 @@ from .stages import (
     PipelineStatus,
     Stage,
     checked,
+    flag,
     is_plain,
     moment,
 )  # fmt: skip
@@ -70,7 +71,7 @@ class ParallelStage(Stage):
             raise TypeError(f"{where}: stages is a list of stages, not {shown(stages)}")
         self.stages = [checked(where, stage) for stage in stages]
         self.max_workers = _workers(where, max_workers)
-        self.allow_failures = allow_failures
+        self.allow_failures = flag(where, "allow_failures", allow_failures)
         self._made = StageGraph()
 
     def execute(self, context: dict[str, Any]) -> dict[str, Any]:
@@ -81,6 +82,9 @@ class ParallelStage(Stage):
         """
         inner = self._inner(context, None)
         return self._outputs(inner, inner.run(), context)
+
+    def _check(self, jitter: bool) -> None:
+        self._made.of(self.stage_id, self.stages, jitter)
 
     def _call(self) -> Any:
         return self._aexecute if is_plain(self, ParallelStage) else self.execute
@@ -97,6 +101,8 @@ class ParallelStage(Stage):
 
     def _outputs(self, inner: Run, result: RunResult, context: Given) -> dict[str, Any]:
         write(context, inner.context.writes)
+        if isinstance(context, Noting) and context.run is not None:
+            context.run.warnings |= inner.context.warnings
         outputs: dict[str, Any] = {}
         for node in result.nodes.values():
             ended = stage_result(node)
@@ -105,7 +111,10 @@ class ParallelStage(Stage):
             elif not self.allow_failures:
                 bad = next(result.failed(), node)
                 why = f"stage {bad.path!r} failed: {bad.failure or ended.error}"
-                raise RuntimeError(f"parallel stage {self.stage_id!r}: {why}")
+                error = RuntimeError(f"parallel stage {self.stage_id!r}: {why}")
+                if bad.failure is not None and bad.failure.trace:
+                    error.add_note(bad.failure.trace)  # that has the line of the user's code
+                raise error
             else:
                 outputs[node.path] = {"error": ended.error}
         return outputs
@@ -136,9 +145,9 @@ class Pipeline:
     ) -> None:  # fmt: skip
         self.pipeline_id = pipeline_id or uuid4().hex[:8]
         self.name = name or self.pipeline_id
-        self.fail_fast = fail_fast
+        self.fail_fast = flag(f"Pipeline {self.name!r}", "fail_fast", fail_fast)
         self.max_workers = _workers(f"Pipeline {self.name!r}", max_workers)
-        self.jitter = jitter
+        self.jitter = flag(f"Pipeline {self.name!r}", "jitter", jitter)
         self.stages: list[Stage] = []
         self.context: Given = {}
         self._made = StageGraph()

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
 from penstock import wiring
-from penstock.core.events import NodeFailed
+from penstock.core.events import NodeCancelled, NodeFailed, NodeRetrying
 from penstock.core.model import Failure, NodeStatus, RunOptions, RunStatus, SkipCause
 from penstock.core.ports import Pool, Runner
 from penstock.core.result import NodeResult, RunResult
 
-from .context import Hooked, Outputs, Shared
+from .context import Hooked, Shared
 from .graph import Made
 from .stages import Given, PipelineStatus, StageResult, StageStatus, moment
 
@@ -82,16 +82,17 @@ class Run:
         prepared = wiring.Prepared(
             self.graph, {}, targets=targets, runner=runner, options=options, shared=cast(Any, self.context)
         )
-        if isinstance(self.context.outputs, Outputs):
-            self.context.outputs.nodes = prepared.result().nodes
+        self.context.outputs.follow(prepared)
         return prepared
 
     def observe(self, event: Any) -> None:
         """Calls the hooks of a stage whose last attempt did not come back to call them itself."""
-        if type(event) is NodeFailed and event.path.node in self._hooked:
+        if type(event) in (NodeFailed, NodeRetrying, NodeCancelled) and event.path.node in self._hooked:
             id = event.path.node
-            self._hooked[id].give_up(self.context, _text(event.failure))
-            self.context.take(id, self.context.hooked[id].last_words)
+            self.context.hooked[id].over += 1
+            if type(event) is NodeFailed:
+                self._hooked[id].give_up(self.context, _text(event.failure))
+                self.context.take(id, self.context.hooked[id].last_words)
 
 
 def stage_results(nodes: Sequence[NodeResult], order: Sequence[int]) -> list[StageResult]:

@@ -15,6 +15,7 @@ from penstock.core.amounts import check_seconds, is_whole, shown
 from penstock.core.errors import GraphError
 from penstock.core.names import normal_id
 from penstock.core.result import RunResult
+from penstock.core.returned import refuse_awaitable
 
 Given = dict[str, Any]
 """The context, as stages see it."""
@@ -94,6 +95,10 @@ class PipelineResult:
     end_time: datetime | None = None
     run: RunResult | None = field(default=None, repr=False, compare=False)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The engine's account holds what runs hold, and stays here.
+        return type(self), (self.pipeline_id, self.status, self.stages, self.start_time, self.end_time)
+
     @property
     def duration_ms(self) -> float:
         """Milliseconds from start to end."""
@@ -145,10 +150,15 @@ class Stage(ABC):
     ) -> None:
         where = f"{type(self).__name__} {stage_id!r}"
         if depends_on is not None and (
-            isinstance(depends_on, (str, Mapping)) or not isinstance(depends_on, Iterable)
+            isinstance(depends_on, (str, bytes, Mapping)) or not isinstance(depends_on, Iterable)
         ):
             hint = f"; say [{depends_on!r}]" if isinstance(depends_on, str) else ""
             raise TypeError(f"{where}: depends_on is a list of stage ids, not {shown(depends_on)}{hint}")
+        for one in depends_on or ():
+            if not isinstance(one, str):
+                raise TypeError(f"{where}: depends_on is a list of stage ids, and {shown(one)} is none")
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"{where}: name is a text, not {shown(name)}")
         if not is_whole(retry_count) or retry_count < 0:
             raise ValueError(
                 f"{where}: retry_count counts the calls after the first, so it is an int of 0 or more, "
@@ -177,6 +187,9 @@ class Stage(ABC):
     def _call(self) -> Function:
         """What an attempt in a run calls."""
         return self.execute
+
+    def _check(self, jitter: bool) -> None:  # noqa: B027
+        """Whether it can run; raises a GraphError if not."""
 
     def on_success(self, result: StageResult, context: dict[str, Any]) -> None:  # noqa: B027
         """Called once, when it has succeeded; what it writes into the context belongs to the stage."""
@@ -227,8 +240,15 @@ class ConditionalStage(Stage):
         self.stage = checked(where, stage)
 
     def execute(self, context: dict[str, Any]) -> Any:
-        """What the inner stage gives, or None if the condition does not hold."""
-        return self.stage.execute(context) if self.condition(context) else None
+        """What the inner stage gives, or None if the condition does not hold.
+
+        Raises:
+            TypeError: The condition is to be awaited, which only a run can do.
+        """
+        answer = self.condition(context)
+        if hasattr(type(answer), "__await__"):
+            refuse_awaitable(answer)
+        return self.stage.execute(context) if answer else None
 
 
 def moment(seconds: float | None) -> datetime | None:
@@ -273,14 +293,23 @@ def id_of(stage: Stage) -> str:
     Raises:
         GraphError: It has none, or one that breaks the rules of names.
     """
-    if not hasattr(stage, "stage_id"):
+    if not isinstance(stage, Stage):
+        raise GraphError(f"{shown(stage)} is no stage, and stands among the stages")
+    missing = [word for word in ("stage_id", "depends_on", "retry_count") if not hasattr(stage, word)]
+    if missing:
         raise GraphError(
-            f"a {type(stage).__name__} has no stage_id: its __init__ must call super().__init__(stage_id)"
+            f"a {type(stage).__name__} has no {missing[0]}: its __init__ must call super().__init__(stage_id)"
         )
     id = stage.stage_id
     if normal_id(id, "stage") != id:
         raise GraphError(f"stage {id!a}: the id is not in its normal form (NFC)")
     return id
+
+
+def flag(where: str, word: str, given: Any) -> bool:
+    if not isinstance(given, bool):
+        raise TypeError(f"{where}: {word} is True or False, not {shown(given)}")
+    return given
 
 
 def checked(where: str, given: Any) -> Stage:
@@ -298,4 +327,5 @@ def function_of(where: str, word: str, given: Any) -> Function:
 
 def is_plain(stage: Stage, kind: type[Stage]) -> bool:
     """Whether a stage is one of ours and does what ours does."""
-    return isinstance(stage, kind) and type(stage).execute is kind.execute
+    same = isinstance(stage, kind) and type(stage).execute is kind.execute
+    return same and "execute" not in stage.__dict__

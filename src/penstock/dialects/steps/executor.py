@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar, Unpack, overload
 
 from penstock.core.amounts import shown
-from penstock.core.errors import GraphError, InputError, nearest
+from penstock.core.errors import GraphError, InputError, RunCancelled, nearest
 from penstock.core.graph import Graph
 from penstock.core.model import Input, Node, RunOptions
 from penstock.core.ports import Pool, Runner
@@ -166,7 +166,11 @@ class PipelineExecutor:
             if run.prepared is None:
                 raise InputError("targets: the list is empty, so there is nothing to run")
             prepared = run.prepared
-            self._run_here(run, prepared)
+            try:
+                self._run_here(run, prepared)
+            except RunCancelled:  # of the run around it
+                if run.prepared is not None:  # asked twice, that one did not wait for the end
+                    raise
             return prepared.result()
 
     def inputs(self) -> tuple[Input, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from itertools import takewhile
 from operator import is_
 from typing import Any
 
@@ -12,7 +13,7 @@ from penstock.core.errors import nearest
 from penstock.core.graph import Graph
 from penstock.core.model import Condition, Need, Node, Timeout
 
-from .actions import Action, AsyncCall, Call, is_async_function, read
+from .actions import Action, AsyncCall, Call, Feed, is_async_function, read
 from .errors import CycleError, InvalidWorkflow
 from .tasks import Results, Task
 
@@ -37,7 +38,12 @@ class TaskGraph:
         facts, kept = _facts(tasks.values()), self._kept
         if kept is not None and len(facts) == len(kept[0]) and all(map(is_, facts, kept[0])):
             return kept[1]
-        for task in tasks.values():
+        for name_in, task in tasks.items():
+            task._check()
+            if task.name != name_in:
+                raise InvalidWorkflow(
+                    f"Task {task.name!r} is in the workflow as {name_in!r}; a name is given once"
+                )
             for above in task.dependencies:
                 if above == task.name:
                     raise CycleError((above, above))
@@ -75,22 +81,29 @@ def _node(task: Task) -> Node:
     action, dependencies = task.action, tuple(dict.fromkeys(task.dependencies))
     reading = read(action)
     bound = dict(task.kwargs or ())
-    free = reading.names[max(0, len(task.args) - reading.hidden) :] if task.args else reading.names
+    beyond = max(0, len(task.args) - len(reading.hidden))
+    free = reading.names[beyond:]
     wants_results = "_task_results" in free and "_task_results" not in bound
     needs = [
         Need(name, "use", name) if name in free and name not in bound else Need(name, "after")
         for name in dependencies
     ]
     call: Action = action
-    fed: tuple[str, ...] = ()
+    fed: tuple[str, ...] | None = None
     hungry = task._feed is not None and not any(need.param for need in needs)
     given = {*bound, "_task_results"} if wants_results else {*bound}
     if hungry and reading.wants(len(task.args), given):
         fed = tuple([f"_fed_{at}" for at in range(len(needs))])
         needs = [Need(need.node, "use", key) for need, key in zip(needs, fed, strict=True)]
-    if task.args or fed or task.transform_result is not None:
+    feed: Feed = task._feed or "one"
+    placed = [*takewhile(dependencies.__contains__, reading.hidden[len(task.args) :])]
+    if placed and fed is None:
+        fed, feed = tuple([f"_fed_{at}" for at in range(len(placed))]), "all"
+        names = dict(zip(placed, fed, strict=True))
+        needs = [Need(need.node, "use", names[need.node]) if need.node in names else need for need in needs]
+    if task.args or fed is not None or task.transform_result is not None:
         kind = AsyncCall if reading.is_async else Call
-        call = kind(action, tuple(task.args), fed, task._feed == "list", task.transform_result)
+        call = kind(action, tuple(task.args), fed, feed, task.transform_result)
     when = None
     if task.condition is not None:
         awaited = is_async_function(task.condition)

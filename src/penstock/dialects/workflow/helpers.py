@@ -84,5 +84,6 @@ def _tasks(helper: str, actions: Sequence[Any]) -> list[Task]:
 
 def _after(task: Task, before: tuple[str, ...], feed: Literal["one", "list"]) -> Task:
     task.dependencies = [*task.dependencies, *before]
-    task._feed = feed if task._feed is not None and before else None
+    wants = task._feed is not None and (before or feed == "list")
+    task._feed = feed if wants else None
     return task

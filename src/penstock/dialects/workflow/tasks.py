@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict
 from penstock.core.amounts import check_seconds, shown
 from penstock.core.model import RetryPolicy
 from penstock.core.names import normal_id
+from penstock.core.returned import refuse_awaitable
 
 from .actions import Action
 
@@ -100,6 +101,10 @@ class Task:
             if value is not None and not isinstance(value, Mapping):
                 raise self._wrong(name, "is a dict", value)
             setattr(self, name, dict(value or ()))
+        self._check()
+
+    def _check(self) -> None:
+        """Whether it can run as it is now."""
         if not callable(self.action):
             raise self._wrong("action", "must be callable", self.action)
         for name in ("condition", "transform_result"):
@@ -116,7 +121,10 @@ class Task:
         if self.condition is None:
             return True
         try:
-            return bool(self.condition(results))
+            answer = self.condition(results)
+            if hasattr(type(answer), "__await__"):  # only a run can do that
+                refuse_awaitable(answer)
+            return bool(answer)
         except Exception:
             return False
 

@@ -62,6 +62,8 @@ class Workflow:
             raise TypeError(f"{where}: progress_callback must be callable, not {shown(progress_callback)}")
         if progress_callback is not None and is_async_function(progress_callback):
             raise TypeError(f"{where}: progress_callback is called, and never awaited; give a plain function")
+        if not isinstance(fail_fast, bool):
+            raise TypeError(f"{where}: fail_fast is True or False, not {shown(fail_fast)}")
         self.timeout = timeout
         self.fail_fast = fail_fast
         self.progress_callback = progress_callback
