@@ -3,8 +3,6 @@
 import asyncio
 from typing import Any
 
-import pytest
-
 BOUND = 60
 """Seconds after which something hangs; nothing here takes a tenth of it."""
 
@@ -16,11 +14,6 @@ def bounded(coroutine) -> Any:
         return await asyncio.wait_for(coroutine, BOUND)
 
     return asyncio.run(main())
-
-
-def broken(*values, reason):
-    """A case in which the code does not do yet what it should."""
-    return pytest.param(*values, marks=pytest.mark.xfail(reason=reason, strict=True))
 
 
 class NoTruth:

@@ -326,7 +326,6 @@ def test_a_pipeline_result_has_exactly_these_members():
     assert result.get_result("zz") is None
 
 
-@pytest.mark.xfail(strict=True, reason="it holds the stages, to ask them for their names when somebody looks")
 def test_a_pipeline_result_can_be_pickled_whatever_the_stages_are():
     """Row: `PipelineResult`: a value of its own, as are its parts."""
     result = execute(stage("a", lambda i, c: 1, condition=lambda context: True))

@@ -20,7 +20,7 @@ from penstock.dialects.definitions import (
     resolve_typed_input,
 )
 
-from .parts import bounded, broken
+from .parts import bounded
 from .parts_definitions import FAN_OUT, Raw, Stage, error_of, execute, same, stage
 
 LOOSE_STAGE: Any = StageDefinition  # given on purpose what type checkers refuse
@@ -51,7 +51,7 @@ LOOSE_RESULT: Any = StageResult
         ("timeout_ms", 0),
         ("timeout_ms", -1),
         ("timeout_ms", math.nan),
-        broken("timeout_ms", True, reason="True is taken for 1 ms"),
+        pytest.param("timeout_ms", True),
         ("max_concurrent_fan_out", 0),
         ("max_concurrent_fan_out", True),
         ("max_concurrent_fan_out", 1.5),
@@ -60,9 +60,9 @@ LOOSE_RESULT: Any = StageResult
         ("input_type", "int"),
         ("input_type", list[int]),
         ("output_type", 5),
-        broken("output_type", (int, "str"), reason="what is in the tuple is not looked at"),
-        broken("critical", "no", reason="critical is not looked at, and 'no' is true"),
-        broken("description", 5, reason="description is not looked at"),
+        pytest.param("output_type", (int, "str")),
+        pytest.param("critical", "no"),
+        pytest.param("description", 5),
         ("patern", FAN_OUT),
     ],
 )
@@ -125,11 +125,11 @@ def test_an_object_without_execute_is_not_valid(one):
         ("initial_delay_ms", math.nan),
         ("max_delay_ms", -1),
         ("max_delay_ms", None),
-        broken("backoff_multiplier", "2", reason="the error says exponential_base, another word"),
+        pytest.param("backoff_multiplier", "2"),
         ("retryable_errors", "timeout"),
         ("retryable_errors", [TimeoutError]),
         ("retryable_errors", ["_"]),
-        broken("retryable_errors", 5, reason="the error is \"'int' object is not iterable\""),
+        pytest.param("retryable_errors", 5),
         ("jitter", "some"),
         ("jitter", True),
         ("retries", 3),
@@ -148,9 +148,9 @@ def test_a_retry_config_refuses_a_wrong_type(field, value):
         {"a": 1},
         [5],
         [Stage(same)],
-        broken(None, reason="the error is \"'NoneType' object is not iterable\""),
-        broken(5, reason="the error is \"'int' object is not iterable\""),
-        broken(stage("a"), reason="the error is \"'StageDefinition' object is not iterable\""),
+        pytest.param(None),
+        pytest.param(5),
+        pytest.param(stage("a")),
     ],
 )
 def test_a_definition_refuses_what_is_no_list_of_stages(stages):
@@ -159,7 +159,6 @@ def test_a_definition_refuses_what_is_no_list_of_stages(stages):
         LOOSE_PIPELINE("p", stages)
 
 
-@pytest.mark.xfail(strict=True, reason="the check uses the generator up, and the pipeline has no stages")
 def test_stages_may_come_from_a_generator_or_are_refused():
     """Bad input: `stages`; whatever is done, they are not lost."""
     try:
@@ -177,9 +176,7 @@ def test_a_pipeline_without_a_name_is_not_valid(name):
     assert bounded(PipelineExecutor().execute(pipeline)).failed_stages == ["validation"]
 
 
-@pytest.mark.parametrize(
-    "value", [False, None, 0, broken("no", reason="what is true is taken for True: 'no' is valid")]
-)
+@pytest.mark.parametrize("value", [False, None, 0, pytest.param("no")])
 def test_whatever_is_not_fail_fast_is_not_valid(value):
     """Bad input: `fail_fast`."""
     assert any("fail_fast" in one for one in LOOSE_PIPELINE("p", [stage("a")], fail_fast=value).validate())
@@ -188,10 +185,10 @@ def test_whatever_is_not_fail_fast_is_not_valid(value):
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        broken("state", 5, reason="it is taken, and execute raises as the first stage that writes succeeds"),
-        broken("state", "text", reason="the same"),
-        broken("metrics", 5, reason="the same"),
-        broken("metrics", [], reason="the same"),
+        pytest.param("state", 5),
+        pytest.param("state", "text"),
+        pytest.param("metrics", 5),
+        pytest.param("metrics", []),
         ("get_state", 5),
         ("is_cancelled", threading.Event()),
     ],
@@ -235,13 +232,13 @@ def test_options_of_a_wrong_type_are_named(options):
     ("field", "value"),
     [
         ("max_iterations", 0),
-        broken("max_iterations", "3", reason="the error compares 'str' and 'int'"),
-        broken("max_iterations", 1.5, reason="it is taken, and fails as the stage runs"),
-        broken("max_iterations", True, reason="it is taken for 1"),
+        pytest.param("max_iterations", "3"),
+        pytest.param("max_iterations", 1.5),
+        pytest.param("max_iterations", True),
         ("token_budget", 0),
-        broken("token_budget", "9", reason="the error compares 'str' and 'int'"),
-        broken("draft", 5, reason="it is taken, and fails as the stage runs"),
-        broken("judge", Verdict(True), reason="it is taken, and fails as the stage runs"),
+        pytest.param("token_budget", "9"),
+        pytest.param("draft", 5),
+        pytest.param("judge", Verdict(True)),
     ],
 )
 def test_a_review_loop_refuses_a_wrong_type(field, value):
@@ -257,9 +254,9 @@ def test_a_review_loop_refuses_a_wrong_type(field, value):
         (5, None),
         ({"a": 1}, int, ["a"]),
         ("x", list[int]),
-        broken(({1: 1, 2: 2}, int), reason="the message joins keys, and these are no texts"),
-        broken(("x", (int, float)), reason="a tuple has no __name__"),
-        broken(("x", int | float), reason="a union has no __name__"),
+        pytest.param(({1: 1, 2: 2}, int)),
+        pytest.param(("x", (int, float))),
+        pytest.param(("x", int | float)),
     ],
 )
 def test_resolve_typed_input_raises_nothing_but_type_errors(given):
@@ -275,7 +272,7 @@ def test_resolve_typed_input_raises_nothing_but_type_errors(given):
     [
         ("failure", 5),
         ("failure", ValueError("x")),
-        broken("failure", None, reason="a failure without a text becomes a success"),
+        pytest.param("failure", None),
     ],
 )
 def test_a_failure_needs_a_text(make, value):
@@ -287,4 +284,4 @@ def test_a_failure_needs_a_text(make, value):
 def test_a_result_that_cannot_be_made_is_a_failure_of_its_stage():
     """Bad input: `StageResult` in a stage."""
     result = execute(stage("a", lambda i, c: LOOSE_RESULT.failure(ValueError("x"))))
-    assert "ValidationError" in error_of(result)
+    assert "takes the error as a text" in error_of(result)

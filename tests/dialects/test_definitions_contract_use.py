@@ -281,7 +281,6 @@ def test_observers_are_told_of_each_stage():
     assert (events.NodeFailed, "b") in kinds
 
 
-@pytest.mark.xfail(strict=True, reason="the first execution keeps the method for good")
 def test_each_execution_calls_the_method_that_the_stage_has_then():
     """Row: a stage is an object with `execute`, which may be replaced for a while, as tests do."""
     one = Stage(same)

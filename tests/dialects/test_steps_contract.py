@@ -276,7 +276,6 @@ def test_every_option_of_a_step_counts_with_the_decorator_and_without():
         assert (node.timeout.attempt, [need.node for need in node.needs]) == (30.0, ["second"])
 
 
-@pytest.mark.xfail(strict=True, reason="all but name and depends_on are **options, to be given by name")
 def test_the_parameters_of_step_are_those_of_the_contract():
     """Row: `step(name, depends_on=None, retries=0, retry_delay=1.0, timeout=None, skip_on_error=False,
     on_failure=None)`."""

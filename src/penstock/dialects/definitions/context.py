@@ -6,6 +6,7 @@ import enum
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
+from penstock.core.amounts import shown
 from penstock.core.context import Context
 from penstock.core.errors import nearest
 
@@ -71,8 +72,9 @@ class Overlay(MutableMapping[str, Any]):
         else:
             self.added[key] = self.added.get(key, 0) + amount
 
-    def apply(self, target: MutableMapping[str, Any]) -> None:
-        """Does to a mapping what was done to this one."""
+    def apply(self, target: MutableMapping[str, Any]) -> list[str]:
+        """Does to a mapping what was done to this one; gives the keys to which nothing could be added."""
+        failed = []
         for key, value in self.own.items():
             if value is GONE:
                 target.pop(key, None)
@@ -82,7 +84,11 @@ class Overlay(MutableMapping[str, Any]):
             if isinstance(target, Overlay):
                 target.increment(key, amount)
             else:
-                target[key] = target.get(key, 0) + amount
+                try:
+                    target[key] = target.get(key, 0) + amount
+                except Exception:  # somebody has set it to something else meanwhile
+                    failed.append(key)
+        return failed
 
 
 def _only_writes(own: dict[str, Any], added: dict[str, Any]) -> Overlay:
@@ -121,6 +127,9 @@ class PipelineContext:
         session: Any = None,
         **services: Any,
     ) -> None:
+        for word, given in (("state", state), ("metrics", metrics)):
+            if given is not None and not isinstance(given, MutableMapping):
+                raise TypeError(f"PipelineContext: {word} is a dict, not {shown(given)}")
         self.provider = provider
         self.config = config
         self.state = {} if state is None else state

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from penstock import wiring
+from penstock.core.amounts import shown
 from penstock.core.errors import CycleError, GraphError, InputError, nearest
+from penstock.core.failures import said_by
 from penstock.core.graph import Graph
 from penstock.core.model import Input, Need, Node, RunOptions
 from penstock.core.ports import Pool, Runner
@@ -42,10 +44,16 @@ class PipelineDefinition(_Kept, Record):
     fail_fast: bool = True
 
     def __post_init__(self) -> None:
-        stages = self.stages
-        if isinstance(stages, Mapping) or not all(isinstance(one, StageDefinition) for one in stages):
-            raise TypeError(f"pipeline {self.name!r}: stages is a list of StageDefinition, not {stages!r}")
-        self._settle("stages", tuple(stages))
+        given, label = self.stages, f"pipeline {self.name!r}"
+        stages = () if isinstance(given, (str, Mapping)) or not isinstance(given, Iterable) else tuple(given)
+        if not isinstance(given, Iterable) or isinstance(given, (str, Mapping)):
+            raise TypeError(f"{label}: stages is a list of StageDefinition, not {shown(given)}")
+        for one in stages:
+            if not isinstance(one, StageDefinition):
+                raise TypeError(f"{label}: stages is a list of StageDefinition, and {shown(one)} is none")
+        self._settle("stages", stages)
+        if self.description is not None and not isinstance(self.description, str):
+            raise TypeError(f"{label}: description is a text, not {shown(self.description)}")
 
     def validate(self) -> list[str]:
         """What is wrong with it, a message each; empty if it can run."""
@@ -85,11 +93,17 @@ class PipelineDefinition(_Kept, Record):
                 found.append(f"Circular dependency detected: {stage.id} -> {stage.id}")
             if len(set(stage.inputs)) < len(stage.inputs):
                 found.append(f"Stage '{stage.id}' names one of its inputs twice")
-            if not callable(getattr(stage.stage, "execute", None)):
+            try:
+                method = getattr(stage.stage, "execute", None)
+            except Exception as error:
+                found.append(f"Stage '{stage.id}': its execute cannot be had: {said_by(error)}")
+                continue
+            if not callable(method):
                 found.append(f"Stage '{stage.id}' has no method execute(input, context): {stage.stage!r}")
-        if not self.fail_fast:
+        if self.fail_fast is not True:
             found.append(
-                "fail_fast=False: a pipeline always stops at a failure, so that nothing is half done"
+                f"fail_fast={self.fail_fast!r}: a pipeline always stops at a failure, "
+                "so that nothing is half done"
             )
         return found
 

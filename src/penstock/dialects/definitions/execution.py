@@ -147,7 +147,8 @@ def _failure(stage: StageDefinition, node: NodeResult, run: Run) -> StageResult[
     if failure.type == StageFailed.__name__ and stage.id in run.failed:
         return run.failed[stage.id]
     text = f"its condition failed: {failure}" if failure.kind == "condition" else _said(failure)
-    return StageResult.failure(text, metadata={"error_type": failure.type, "attempts": node.attempts})
+    kind = {} if failure.type == StageFailed.__name__ else {"error_type": failure.type}
+    return StageResult.failure(text, metadata={**kind, "attempts": node.attempts})
 
 
 def _said(failure: Failure) -> str:

@@ -111,7 +111,7 @@ def _work(stage: StageDefinition, id: str, head: _Head, read: _Read) -> Node:
         read = partial(_checked, stage, read)
     fans = stage.pattern is ExecutionPattern.FAN_OUT
     limit = Limit(f"fan-out of {stage.id}", stage.max_concurrent_fan_out) if fans else None
-    attempt = _Attempt(stage, execute, read, item_ended if fans else ended)
+    attempt = _Attempt(stage, read, item_ended if fans else ended)
     return Node(
         id,
         attempt.later if is_async else attempt.at_once,
@@ -145,25 +145,26 @@ class _Attempt(NamedTuple):
 
     Attributes:
         stage: The stage.
-        execute: Its method.
         read: Makes its input.
         ended: Makes what the node hands back of what the method returned.
     """
 
     stage: StageDefinition
-    execute: Callable[..., Any]
     read: _Read
     ended: Callable[[StageDefinition, Run, Any, PipelineContext], Any]
 
     async def later(self, run: Run, **given: Any) -> Any:
         """One attempt of a stage as it should be."""
         context = run.view()
-        return self.ended(self.stage, run, await self.execute(self.read(given), context), context)
+        returned: Any = self.stage.stage.execute(self.read(given), context)
+        if hasattr(returned, "__await__"):
+            returned = await returned
+        return self.ended(self.stage, run, returned, context)
 
     def at_once(self, run: Run, attempt: Context, **given: Any) -> Any:
         """One attempt of a stage whose method is a plain one."""
         context = run.view(attempt)
-        return self.ended(self.stage, run, self.execute(self.read(given), context), context)
+        return self.ended(self.stage, run, self.stage.stage.execute(self.read(given), context), context)
 
 
 def _fan_out(stage: StageDefinition, head: _Head, taken: set[str]) -> list[Node]:

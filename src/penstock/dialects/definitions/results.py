@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast, overload
 
+from penstock.core.amounts import shown
+
 try:
     from pydantic import BaseModel, Field
 except ImportError as error:
@@ -74,7 +76,13 @@ class StageResult(BaseModel, Generic[T_co], frozen=True, arbitrary_types_allowed
     def failure(
         cls, error: str, stage_name: str = "", metadata: Mapping[str, Any] | None = None
     ) -> StageResult[Any]:
-        """A failure, which stops the pipeline when all attempts are used up."""
+        """A failure, which stops the pipeline when all attempts are used up.
+
+        Raises:
+            TypeError: The error is no text.
+        """
+        if not isinstance(error, str):
+            raise TypeError(f"StageResult.failure takes the error as a text, not {shown(error)}")
         return cls(stage_name=stage_name, error=error, metadata=dict(metadata or {}))
 
     @classmethod

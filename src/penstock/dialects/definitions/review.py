@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import isnan
 from typing import Any, NamedTuple, TypeVar
 
+from penstock.core.amounts import is_whole, shown
 from penstock.core.errors import nearest
 
 from .context import PipelineContext
@@ -53,8 +55,14 @@ class ReviewLoop:
         token_budget: int | None = None,
         name: str = "",
     ) -> None:
-        if max_iterations < 1 or (token_budget is not None and token_budget < 1):
-            raise ValueError("ReviewLoop: max_iterations and token_budget are at least 1")
+        for word, given in (("draft", draft), ("judge", judge)):
+            if not callable(given):
+                raise TypeError(f"ReviewLoop: {word} is a function, not {shown(given)}")
+        for word, most in (("max_iterations", max_iterations), ("token_budget", token_budget)):
+            if most is not None and not is_whole(most):
+                raise TypeError(f"ReviewLoop: {word} is an int, not {shown(most)}")
+            if most is not None and most < 1:
+                raise ValueError(f"ReviewLoop: {word} is at least 1, not {most}")
         self.name = name
         self._draft = draft
         self._judge = judge
@@ -81,8 +89,9 @@ class ReviewLoop:
             said = {"iterations": count, "tokens": tokens, "feedback": feedback}
             if verdict.passed:
                 return StageResult.success(made, self.name, said)
-            if verdict.score is not None and (best is None or verdict.score > best[0]):
-                best = verdict.score, made
+            score = verdict.score
+            if score is not None and not isnan(score) and (best is None or score > best[0]):
+                best = score, made
             if self._token_budget is not None and tokens >= self._token_budget:
                 why = f"no draft passed for {tokens} tokens, and the budget is {self._token_budget}"
                 break
@@ -108,17 +117,16 @@ def resolve_typed_input(input: Any, type_: type[T], key: str | None = None) -> t
     """
     if isinstance(input, type_):
         return input, {}
-    wanted = type_.__name__
+    wanted = getattr(type_, "__name__", str(type_))
     if not isinstance(input, Mapping):
         raise TypeError(f"the input is {type(input).__name__}, not {wanted}")
     if key is not None and key not in input:
-        raise TypeError(
-            f"the input has no {key!r}{nearest(key, input)}; it has {', '.join(input) or 'nothing'}"
-        )
+        near = nearest(key, [name for name in input if isinstance(name, str)])
+        raise TypeError(f"the input has no {key!r}{near}; it has {', '.join(map(str, input)) or 'nothing'}")
     fits = [name for name, value in input.items() if isinstance(value, type_) and key in (None, name)]
     if len(fits) != 1:
         where = (
             f"{key!r} is {type(input[key]).__name__}, not" if key is not None else f"{len(fits)} values are"
         )
-        raise TypeError(f"{where} {wanted}; give key= to choose one of {', '.join(input)}")
+        raise TypeError(f"{where} {wanted}; give key= to choose one of {', '.join(map(str, input))}")
     return input[fits[0]], {name: value for name, value in input.items() if name != fits[0]}

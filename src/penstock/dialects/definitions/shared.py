@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from penstock.core.amounts import shown
 from penstock.core.context import Context
 from penstock.core.returned import Written
 
@@ -81,7 +82,12 @@ class Run:
             for what, overlay in zip(("state", "metrics"), overlays, strict=True):
                 if overlay is None:
                     continue
-                overlay.apply(getattr(self.context, what))
+                target = getattr(self.context, what)
+                for key in overlay.apply(target):
+                    self.warnings.append(
+                        f"stage '{id}' added to {what}[{key!r}], which is {shown(target[key])} by now: "
+                        "it is left as it is"
+                    )
                 for key in overlay.own:
                     before = self._writers.get((what, key), id)
                     self._writers[what, key] = id

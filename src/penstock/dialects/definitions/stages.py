@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import UnionType
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from penstock.core.model import Limit, RetryPolicy, Timeout
@@ -56,10 +57,11 @@ class RetryConfig(Record):
     def __post_init__(self) -> None:
         given = self.retryable_errors
         if given is not None:
-            if isinstance(given, str) or not all(isinstance(part, str) and _plain(part) for part in given):
+            words = [None] if isinstance(given, str) or not isinstance(given, Iterable) else [*given]
+            if not all(isinstance(part, str) and _plain(part) for part in words):
                 raise ValueError(f"RetryConfig: retryable_errors is a list of words, not {given!r}")
-            self._settle("retryable_errors", tuple(given))
-        for name in ("initial_delay_ms", "max_delay_ms"):
+            self._settle("retryable_errors", tuple(words))
+        for name in ("initial_delay_ms", "max_delay_ms", "backoff_multiplier"):
             if isinstance(getattr(self, name), bool) or not isinstance(getattr(self, name), int | float):
                 raise ValueError(f"RetryConfig: {name} is a number, not {getattr(self, name)!r}")
         self.policy()
@@ -135,9 +137,15 @@ class StageDefinition(Record):
             raise TypeError(f"{label}: condition is a function of the context, not {self.condition!r}")
         if self.retry_config is not None and not isinstance(self.retry_config, RetryConfig):
             raise TypeError(f"{label}: retry_config is a RetryConfig, not {self.retry_config!r}")
+        if not isinstance(self.critical, bool):
+            raise TypeError(f"{label}: critical is True or False, not {self.critical!r}")
+        if self.description is not None and not isinstance(self.description, str):
+            raise TypeError(f"{label}: description is a text, not {self.description!r}")
         for word in ("input_type", "output_type"):
-            if not isinstance(getattr(self, word), type | tuple | None):
-                raise TypeError(f"{label}: {word} is a class, not {getattr(self, word)!r}")
+            given = getattr(self, word)
+            for one in given if isinstance(given, tuple) else (given,):
+                if one is not None and not isinstance(one, type | UnionType):
+                    raise TypeError(f"{label}: {word} is a class, not {given!r}")
         try:
             self.timeout()
             Limit("fan-out", capacity=self.max_concurrent_fan_out)
@@ -148,12 +156,17 @@ class StageDefinition(Record):
 
     def timeout(self) -> Timeout | None:
         """The time of one attempt, in the words of the library."""
+        if isinstance(self.timeout_ms, bool):
+            raise TypeError("timeout_ms is a number")
         return None if self.timeout_ms is None else Timeout(attempt=self.timeout_ms / 1000)
 
     @property
     def name(self) -> str:
         """What the stage calls itself, or else its id."""
-        name = getattr(self.stage, "name", None)
+        try:
+            name = getattr(self.stage, "name", None)
+        except Exception:  # it is somebody's property
+            name = None
         return name if isinstance(name, str) and name else self.id
 
 
@@ -185,6 +198,9 @@ class Named(Mapping[str, StageResult[Any]]):
 
     def __repr__(self) -> str:
         return repr(dict(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)  # stages need not travel
 
     def skipped_critical(self) -> list[str]:
         """Ids of the critical stages that were skipped."""

@@ -51,21 +51,36 @@ class PipelineExecutor:
 
     @overload
     def step(
-        self, name: str | None = None, depends_on: Iterable[str] | None = None, **options: Unpack[StepOptions]
+        self,
+        name: str | None = None,
+        depends_on: Iterable[str] | None = None,
+        retries: int = 0,
+        retry_delay: float = 1.0,
+        timeout: float | None = None,
+        skip_on_error: bool = False,
+        on_failure: Callable[[Exception], Any] | None = None,
     ) -> Callable[[F], F]: ...
 
-    def step(self, name: Any = None, depends_on: Any = None, **options: Any) -> Any:
+    def step(
+        self, name: Any = None, depends_on: Any = None, retries: int = 0, retry_delay: float = 1.0,
+        timeout: float | None = None, skip_on_error: bool = False,
+        on_failure: Callable[[Exception], Any] | None = None,
+    ) -> Any:  # fmt: skip
         """Makes a step of the function below it, which stays what it is.
 
         Args:
             name: The name of the step; None for that of the function.
             depends_on: The steps it waits for.
-            options: The rest of a `StepConfig`: retries, retry_delay, timeout, skip_on_error, on_failure.
+            retries, retry_delay, timeout, skip_on_error, on_failure: As of `StepConfig`.
 
         Raises:
             TypeError: Something is of the wrong type.
             ValueError: There is a step of that name already, or an option is out of range.
         """
+        options = StepOptions(
+            retries=retries, retry_delay=retry_delay, timeout=timeout, skip_on_error=skip_on_error,
+            on_failure=on_failure,
+        )  # fmt: skip
         if callable(name):
             self.add_step(None, name, depends_on, **options)
             return name

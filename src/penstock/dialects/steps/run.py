@@ -73,7 +73,7 @@ class Run:
             error = TimeoutError(step.text_of(failure))
         try:
             said = on_failure(error or RuntimeError(str(failure)))
-        except Exception:
+        except BaseException:  # as of any observer: nothing that only looks on may change a run
             _LOG.exception("on_failure of step %r raised", step.config.name)
             return
         if inspect.isawaitable(said):
