@@ -24,7 +24,7 @@ from penstock.core.result import RunResult
 from penstock.core.shells import run_here, run_on_loop
 from penstock.core.stand_ins import STAND_INS
 from penstock.core.subgraph import restrict
-from penstock.core.views import result_of
+from penstock.core.views import Ended, result_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -218,6 +218,10 @@ class Prepared:
             aio.drive if aio is not None else None,
             aio.closed if aio is not None else None,
         )
+
+    def ended(self) -> Ended:
+        """The nodes that have ended, told as they come."""
+        return Ended(self.engine.machine.state)
 
     def is_late(self) -> bool:
         """Whether the run's deadline has passed, and stopped it."""

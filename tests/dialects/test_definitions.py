@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from penstock import Flow, Limit
 from penstock.core.model import RunOptions
 from penstock.dialects import definitions
 from penstock.dialects.definitions import (
@@ -376,6 +377,39 @@ def test_stages_with_the_same_inputs_run_at_the_same_time() -> None:
 
     result = run(stage("a"), stage("b", meets(0), "a"), stage("c", meets(1), "a"))
     assert (result.outputs["b"], result.outputs["c"]) == (0, 1)
+
+
+def test_stages_share_a_limit_with_each_other_and_with_flows() -> None:
+    one = Limit("model", capacity=1, scope="process")
+    inside: list[str] = []
+    most: list[int] = []
+
+    class Holding:
+        async def execute(self, input: Any, context: PipelineContext) -> StageResult[Any]:
+            inside.append("x")
+            most.append(len(inside))
+            await asyncio.sleep(0)
+            inside.pop()
+            return StageResult.success(1)
+
+    flow = Flow("beside")
+
+    @flow.step(limits=[one])
+    async def native() -> None:
+        await Holding().execute(None, PipelineContext())
+
+    class Beside:
+        async def execute(self, input: Any, context: PipelineContext) -> StageResult[Any]:
+            (await flow.arun()).raise_for_failure()
+            return StageResult.success(None)
+
+    stages = [StageDefinition(f"s{at}", Holding(), limits=[one]) for at in range(4)]
+    fan = StageDefinition("fan", Holding(), ExecutionPattern.FAN_OUT, limits=[one.take(1)])
+    result = run(*stages, fan, StageDefinition("beside", Beside()), input=[1, 2, 3])
+    assert result.success
+    assert most == [1] * 8
+    with pytest.raises(TypeError, match="stage 'a': limits is a list of Limit, not"):
+        StageDefinition("a", Holding(), limits=one)  # type: ignore[arg-type]
 
 
 def test_input_and_output_types_are_checked() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence, ValuesView
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, ValuesView
 from functools import partial
 from itertools import islice
+from threading import Lock
 from typing import Any, Final
 
 from .commands import WHEN
@@ -141,7 +142,7 @@ def _times(state: State, number: int) -> tuple[float | None, float | None]:
     began, status = state.began[number], STATUSES[state.status[number]]
     if not state.token[number]:
         return None, None
-    if status.ended:
+    if status.ended and status is not NodeStatus.SKIPPED:  # what was given back may be skipped after all
         return began, state.ended[number]
     return state.first.get(number, began if status is NodeStatus.RUNNING else None), None
 
@@ -183,6 +184,7 @@ def _group_result(state: State, number: int) -> NodeResult:
         skipped = _skip_that_counts(state, items.numbers)
     attempts = sum(_attempts(state, i) for i in items.numbers)
     times = [_times(state, i) for i in items.numbers] if attempts else []
+    took = [ended - began for began, ended in times if began is not None and ended is not None]
     open = STATUSES[state.status[number]].ended is False
     return NodeResult(
         str(state.path(number)),
@@ -191,7 +193,7 @@ def _group_result(state: State, number: int) -> NodeResult:
         skip=_skip(state, skipped) if status is NodeStatus.SKIPPED else None,
         attempts=attempts,
         reason=_reason(state, skipped),
-        duration=sum(ended - began for began, ended in times if began and ended) if attempts else None,
+        duration=sum(took) if attempts else None,
         began=min((began for began, _ in times if began is not None), default=None),
         ended=None if open else max((ended for _, ended in times if ended is not None), default=None),
         items=items,
@@ -236,7 +238,7 @@ def _outputs(state: State) -> dict[str, Any]:
 
 
 def _tolerated(state: State) -> Iterator[str]:
-    for number in state.failures:
+    for number in list(state.failures):  # somebody may look on from another thread
         if state.status[number] == FAILED and tolerated(state, number):
             yield str(state.path(number))
 
@@ -297,6 +299,34 @@ class _Values(ValuesView[NodeResult]):
         for id in self._nodes:
             i = index[id]
             yield node_result(state, i) if special or status[i] != SUCCEEDED else _plain(state, i, id)
+
+
+class Ended:
+    """The nodes of a run that have ended, told as they come: for faces that show results while a run goes on.
+
+    Safe in any thread.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._lock = Lock()
+        self._open = list(range(state.total))
+
+    @property
+    def any(self) -> bool:
+        """Whether any has."""
+        return self._state.open < self._state.total
+
+    def take(self, into: Callable[[NodeResult], None]) -> None:
+        """Hands on those that have ended since the last time, each of them once."""
+        with self._lock:
+            state, still = self._state, []
+            for number in self._open:
+                if state.status[number] >= SUCCEEDED:
+                    into(node_result(state, number))
+                else:
+                    still.append(number)
+            self._open = still
 
 
 def _first(results: Collection[NodeResult]) -> str:

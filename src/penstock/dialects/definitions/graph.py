@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from penstock.core.context import Context
 from penstock.core.graph import Graph
@@ -110,7 +110,7 @@ def _work(stage: StageDefinition, id: str, head: _Head, read: _Read) -> Node:
     if stage.input_type is not None:
         read = partial(_checked, stage, read)
     fans = stage.pattern is ExecutionPattern.FAN_OUT
-    limit = Limit(f"fan-out of {stage.id}", stage.max_concurrent_fan_out) if fans else None
+    own = (LimitUse(Limit(f"fan-out of {stage.id}", stage.max_concurrent_fan_out)),) if fans else ()
     attempt = _Attempt(stage, read, item_ended if fans else ended)
     return Node(
         id,
@@ -122,7 +122,7 @@ def _work(stage: StageDefinition, id: str, head: _Head, read: _Read) -> Node:
         retry=None if retry is None else retry.policy(),
         timeout=stage.timeout(),
         when=head.when,
-        limits=(LimitUse(limit),) if limit is not None else (),
+        limits=(*own, *cast("Sequence[LimitUse]", stage.limits)),
         keep=True,
         doc=stage.description or "",
         shared="run",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from penstock.core.model import Limit, RetryPolicy, Timeout
+from penstock.core.model import Limit, LimitUse, RetryPolicy, Timeout
 from penstock.core.record import Record
 
 from .context import PipelineContext
@@ -105,6 +105,8 @@ class StageDefinition(Record):
         critical: A skip of it is worth a word in the result's metadata.
         max_concurrent_fan_out: Items at a time, for FAN_OUT.
         description: One line for people.
+        limits: Named limits that every attempt holds, shared with other stages, runs and natively: a `Limit`
+            each, or one taken more than once, ``limit.take(2)``.
         input_type, output_type: What goes in and out must be of these classes (each item, for FAN_OUT).
 
     Raises:
@@ -124,6 +126,7 @@ class StageDefinition(Record):
     description: str | None = None
     input_type: Any = None
     output_type: Any = None
+    limits: Sequence[Limit | LimitUse] = ()
 
     def __post_init__(self) -> None:
         label = f"stage {self.id!r}"
@@ -133,6 +136,11 @@ class StageDefinition(Record):
             raise TypeError(f"{label}: inputs is a list of ids, not {self.inputs!r}")
         self._settle("inputs", tuple(self.inputs))
         self._settle("pattern", ExecutionPattern(self.pattern))
+        given_limits = () if isinstance(self.limits, (str, Limit)) else self.limits
+        uses = tuple([LimitUse(one) if isinstance(one, Limit) else one for one in given_limits])
+        if isinstance(self.limits, (str, Limit)) or not all(isinstance(one, LimitUse) for one in uses):
+            raise TypeError(f"{label}: limits is a list of Limit, not {self.limits!r}")
+        self._settle("limits", uses)
         if self.condition is not None and not callable(self.condition):
             raise TypeError(f"{label}: condition is a function of the context, not {self.condition!r}")
         if self.retry_config is not None and not isinstance(self.retry_config, RetryConfig):

@@ -7,15 +7,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from itertools import islice
-from threading import Lock
 from typing import Any
 
 from penstock.core.failures import text_of
 from penstock.core.graph import Graph
-from penstock.core.machine.state import SUCCEEDED, State
 from penstock.core.model import NOTHING, NodeStatus, SkipCause
 from penstock.core.result import NodeResult
 from penstock.core.returned import UNUSUAL, Written, refuse_awaitable
+from penstock.core.views import Ended
 from penstock.wiring import Prepared
 
 from .stages import (
@@ -69,7 +68,7 @@ class Noting(Given):
         touched: Keys that were written.
     """
 
-    __slots__ = ("outputs", "run", "touched")
+    __slots__ = ("outputs", "run", "touched")  # and no __init__: one is made for every attempt
     run: Shared | None
     outputs: Outputs
     touched: list[Any]
@@ -156,26 +155,25 @@ def noting(context: Shared | Given, outputs: Mapping[str, Any]) -> Noting:
         context: It.
         outputs: Of the stages that it depends on; None for one that was skipped.
     """
-    mine = Noting()  # without a method __init__: this is called for every attempt
-    mine.touched = []
-    if isinstance(context, Shared):
-        mine.run, mine.outputs = context, context.outputs
-        if context.own:
-            _update(mine, context.own)
-        if outputs:
-            _update(mine, outputs)
-        elif not context.own:
-            _update(mine, context.outputs.one())  # what looks empty from C is not asked
-        if context.over:
-            write(mine, context.over)
-            mine.touched = []
+    if isinstance(context, dict):
+        mine = Noting({**outputs, **context})
+        mine.touched, mine.run, mine.outputs = [], None, _NONE
+        return mine
+    if context.own:
+        mine = Noting(context.own)
+        _update(mine, outputs)
     else:
-        mine.run, mine.outputs = None, _NONE
-        _update(mine, {**outputs, **context})
+        mine = Noting(outputs or context.outputs.one())  # what looks empty from C is not asked for more
+    for key, value in context.over.items():
+        if value is NOTHING:
+            _pop(mine, key, None)
+        else:
+            _set(mine, key, value)
+    mine.touched, mine.run, mine.outputs = [], context, context.outputs
     return mine
 
 
-_update, _items, _set = dict.update, dict.items, dict.__setitem__
+_update, _items, _set, _pop = dict.update, dict.items, dict.__setitem__, dict.pop
 
 
 class Outputs:
@@ -194,16 +192,11 @@ class Outputs:
         self._ids = ids
         self._over = over
         self._nodes: Mapping[str, NodeResult] = {}
-        self._state: State | None = None
-        self._open: list[tuple[int, str]] = []  # what has not been found yet: number and key
-        self._lock = Lock()
+        self._ended: Ended | None = None
 
     def follow(self, prepared: Prepared) -> None:
         """Looks at this run from now on."""
-        state = prepared.engine.machine.state
-        index = state.plan.index
-        self._nodes, self._state = prepared.result().nodes, state
-        self._open = [(index[id], key) for key, id in self._ids.items() if id in index]
+        self._nodes, self._ended = prepared.result().nodes, prepared.ended()
 
     def get(self, key: Any) -> Any:
         """The output under a key; `NOTHING` if there is none."""
@@ -211,38 +204,33 @@ class Outputs:
             return self._over[key]
         if key in self.known:
             return self.known[key]
-        id = self._ids.get(key)
-        return NOTHING if id is None else self._output(id)
+        node = self._nodes.get(self._ids.get(key, ""))
+        return NOTHING if node is None else _output_of(node)
 
     def one(self) -> Iterable[tuple[str, Any]]:
         """One of them, if there is any: quickly."""
-        if not self.known and self._state is not None and self._state.open < self._state.total:
+        if not self.known and self._ended is not None and self._ended.any:
             self.so_far()
         return islice(self.known.items(), 1)
 
     def so_far(self) -> Given:
         """All of them."""
-        with self._lock:
-            status = b"" if self._state is None else self._state.status
-            still = []
-            for number, key in self._open:
-                value = self._output(self._ids[key]) if status[number] >= SUCCEEDED else NOTHING
-                if value is NOTHING:
-                    still.append((number, key))
-                else:
-                    self.known[key] = value
-            self._open = still
-            found = dict(self.known)
+        if self._ended is not None:
+            self._ended.take(self._know)
+        found = dict(self.known)
         write(found, self._over)
         return found
 
-    def _output(self, id: str) -> Any:
-        node = self._nodes.get(id)
-        if node is None:
-            return NOTHING
-        if node.skip is not None and node.skip.cause is SkipCause.CONDITION:
-            return None
-        return node.value if node.status is NodeStatus.SUCCEEDED else NOTHING
+    def _know(self, node: NodeResult) -> None:
+        value = _output_of(node)
+        if value is not NOTHING:
+            self.known[output_key(node.path)] = value
+
+
+def _output_of(node: NodeResult) -> Any:
+    if node.skip is not None and node.skip.cause is SkipCause.CONDITION:
+        return None
+    return node.value if node.status is NodeStatus.SUCCEEDED else NOTHING
 
 
 _NONE = Outputs({}, {})
@@ -381,14 +369,22 @@ class StageCalls:
         mine = noting(context, outputs)
         if self.hooked:
             return self._hooked_call(mine)
-        return self._ended(mine, self.execute(mine))
+        output = self.execute(mine)
+        if mine.touched or output is mine:
+            return self._ended(mine, output)
+        mine.outputs = _NONE
+        return output
 
     async def acall(self, context: Shared | Given, **outputs: Any) -> Any:
         """One attempt, awaited."""
         mine = noting(context, outputs)
         if self.hooked:
             return await self._hooked_acall(mine)
-        return self._ended(mine, await self.execute(mine))
+        output = await self.execute(mine)
+        if mine.touched or output is mine:
+            return self._ended(mine, output)
+        mine.outputs = _NONE
+        return output
 
     def _hooked_call(self, mine: Noting) -> Any:
         at = self._begin(mine)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from operator import is_
 from typing import Any, NamedTuple, cast
 
 from penstock.core.errors import GraphError, nearest
@@ -25,18 +24,20 @@ class Made(NamedTuple):
         graph: It.
         ids: Of the stages, by the keys under which the context has their outputs.
         hooked: What is called of the stages that have hooks, by id.
+        is_in_order: The stages were added in the order of their dependencies.
     """
 
     graph: Graph
     ids: Mapping[str, str]
     hooked: Mapping[str, StageCalls]
+    is_in_order: bool
 
 
 class StageGraph:
     """Makes the graph of some stages, and keeps it as long as they stay what they are."""
 
     def __init__(self) -> None:
-        self._kept: tuple[list[Any], Made] | None = None  # one value: two threads may ask at a time
+        self._kept: tuple[list[Any], Made, list[Stage]] | None = None  # one value: two threads may ask
 
     def of(self, name: str, stages: Sequence[Stage], jitter: bool) -> Made:
         """The graph.
@@ -50,23 +51,31 @@ class StageGraph:
             GraphError: The stages make none.
         """
         facts, kept = [name, jitter, *_facts(stages)], self._kept
-        if kept is not None and len(facts) == len(kept[0]) and all(map(is_, facts, kept[0])):
+        if kept is not None and _same(facts, kept[0]):
             return kept[1]
         calls = _calls(stages, jitter)
         graph = Graph(name, [_node(*one, jitter) for one in calls.values()])
         hooked = {id: call for id, (_, call) in calls.items() if call.hooked}
-        made = Made(graph, {output_key(id): id for id in calls}, hooked)
-        self._kept = facts, made
+        in_order = [*graph.order] == [*range(len(stages))]
+        made = Made(graph, {output_key(id): id for id in calls}, hooked, in_order)
+        self._kept = facts, made, list(stages)  # these, too: an id is only theirs as long as they live
         return made
 
 
+def _same(facts: list[Any], others: list[Any]) -> bool:
+    try:
+        return facts == others
+    except Exception:  # somebody's own objects, which cannot be compared
+        return False
+
+
 def _facts(stages: Sequence[Stage]) -> list[Any]:
-    """All that a graph of stages is made of: as long as these are the same objects, so is the graph."""
+    """All that a graph of stages is made of: as long as that is the same, so is the graph."""
     found: list[Any] = []
     for stage in stages:
         if type(stage) is FunctionStage:
             own = vars(stage)
-            found.append(stage)
+            found.append(id(stage))
             found += own.values()
             found += own.get("depends_on", ())  # a list, and may change
         else:
@@ -83,7 +92,7 @@ def _facts_of_own_class(stage: Stage) -> list[Any]:
     words = ("depends_on", "stage_id", "name", "retry_count", "timeout_s")
     above, *read = [getattr(stage, word, None) for word in words]
     return [
-        stage,
+        id(stage),
         *vars(stage).values(),
         kind.execute,
         kind.on_success,

@@ -251,7 +251,9 @@ class Pipeline:
         return run
 
     def _result(self, run: Run, result: RunResult) -> PipelineResult:
-        stages = stage_results(list(result.nodes.values()), run.graph.order)
+        stages = stage_results(result.nodes.values())
+        if not run.is_in_order:
+            stages = [stages[i] for i in run.graph.order]
         times = moment(result.began), moment(result.began + result.duration)
         result.warnings += tuple(run.context.warnings)
         return PipelineResult(self.pipeline_id, self.status, stages, *times, result)

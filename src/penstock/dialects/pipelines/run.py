@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
@@ -50,11 +50,13 @@ class Run:
 
     Attributes:
         graph: What runs.
+        is_in_order: Its stages were added in the order of their dependencies.
         context: What its stages share.
     """
 
     def __init__(self, made: Made, context: Given, settings: Settings) -> None:
         self.graph = made.graph
+        self.is_in_order = made.is_in_order
         self.context = Shared(context, made.ids, made.graph, settings)
         self.context.hooked = {id: Hooked() for id in made.hooked}
         self._settings = settings
@@ -95,19 +97,19 @@ class Run:
                 self.context.take(id, self.context.hooked[id].last_words)
 
 
-def stage_results(nodes: Sequence[NodeResult], order: Sequence[int]) -> list[StageResult]:
-    """How stages ended, in this order."""
+def stage_results(nodes: Iterable[NodeResult]) -> list[StageResult]:
+    """How stages ended."""
     found: list[StageResult] = []
     good, at, tz = StageStatus.SUCCESS, datetime.fromtimestamp, UTC
     end, over = at(0, tz), None
-    for i in order:
-        id, status, _, value, _, _, _, _, _, _, _, began, ended = nodes[i]
+    for node in nodes:
+        id, status, _, value, _, _, _, _, _, _, _, began, ended = node
         if status is NodeStatus.SUCCEEDED and began is not None and ended is not None:
             start = end if began == over else at(began, tz)  # many a stage follows another at once
             over, end = ended, at(ended, tz)
             found.append(StageResult(id, good, value, None, start, end))
         else:
-            found.append(stage_result(nodes[i]))
+            found.append(stage_result(node))
     return found
 
 

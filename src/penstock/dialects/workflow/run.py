@@ -62,7 +62,7 @@ class Run:
         self.prepared = wiring.Prepared(
             graph, {}, targets=targets, runner=runner, options=options, shared=self.results
         )
-        self.view.nodes = self.prepared.result().nodes
+        self.view.nodes, self.view.ended = self.prepared.result().nodes, self.prepared.ended()
         self.view.is_late = self.prepared.is_late
 
     def _options(self, how: How, options: RunOptions | None) -> RunOptions:

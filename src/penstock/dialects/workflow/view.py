@@ -9,6 +9,7 @@ from typing import Any
 from penstock.core import events
 from penstock.core.model import Failure, NodeStatus, SkipCause
 from penstock.core.result import NodeResult
+from penstock.core.views import Ended
 
 from .tasks import Results, Seen, Task, TaskResult, TaskStatus
 
@@ -22,7 +23,7 @@ FALSE, SKIPPED_ABOVE, FAILED_ABOVE = "condition_false", "dependency_skipped", "d
 _STATUS = {NodeStatus.RUNNING: TaskStatus.RUNNING, NodeStatus.RETRYING: TaskStatus.RETRYING}
 """Of what has not ended; all else is pending."""
 
-_DONE = TaskStatus.COMPLETED
+_DONE, _SUCCEEDED = TaskStatus.COMPLETED, NodeStatus.SUCCEEDED
 _OPEN = (TaskStatus.PENDING, TaskStatus.RUNNING, TaskStatus.RETRYING)
 
 
@@ -35,12 +36,14 @@ class View:
 
     Attributes:
         nodes: Of the run, once it is prepared.
+        ended: Those that have ended, as they come.
         deadline: Seconds that the run has, for the text.
         is_late: Whether the run's time is over.
     """
 
     def __init__(self, tasks: Mapping[str, Task], *, fail_fast: bool) -> None:
         self.nodes: Mapping[str, NodeResult] = {}
+        self.ended: Ended | None = None
         self.deadline: float | None = None
         self.is_late: Callable[[], bool] = bool
         self._tasks = tasks
@@ -60,9 +63,9 @@ class View:
 
     def of(self, node: NodeResult) -> Seen:
         """The task of a node."""
-        if node.status is NodeStatus.SUCCEEDED:
-            return _DONE, TaskResult(True, node.value, None, node.duration or 0.0, node.attempts)
-        name, status, _, _, failure, _, skip, attempts, duration, *_ = node
+        name, status, _, value, failure, _, skip, attempts, duration, _, _, _, _ = node
+        if status is _SUCCEEDED:
+            return _DONE, TaskResult(True, value, None, duration or 0.0, attempts)
         if failure is not None:
             error = self.error(self._tasks[name], failure)
             return TaskStatus.FAILED, TaskResult(False, None, error, duration or 0.0, attempts)
@@ -119,7 +122,14 @@ class ResultsSoFar(Results):
         return isinstance(name, str) and self.get(name) is not None
 
     def copy(self) -> Results:
-        return {name: self[name] for name in self._view.nodes if name in self}
+        if self._view.ended is not None:
+            self._view.ended.take(self._know)
+        return dict.copy(self)
+
+    def _know(self, node: NodeResult) -> None:
+        status, result = self._view.of(node)
+        if status not in _OPEN:
+            self[node.path] = result
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.copy())
