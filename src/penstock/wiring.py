@@ -124,6 +124,8 @@ class Prepared:
             given[runner.name] = runner
             awaiting = ("aio", runner.name) if runner.awaits else awaiting
             runner = runner.name
+        elif runner is not None and runner not in RUNNERS:
+            raise no_runner(runner)
         part = restrict(graph, targets, override)
         inputs = {name: value for name, value in complete(graph, inputs).items() if name in part.inputs}
         plan = _plan(part, runner, awaiting, tuple(targets or ()))

@@ -209,6 +209,16 @@ def test_l07_a_file_that_is_not_there():
 def test_what_is_missing_is_said_with_the_option_that_gives_it():
     assert missing(KNOWN, {}) == "--input count=3 --input root=data/orders.csv --input any=VALUE"
     assert missing(KNOWN, {"count": 1, "root": 1, "any": 1}) == ""
+    assert missing([Input("**")], {}) == ""
+
+
+def test_beside_those_that_are_known_any_name_may_be_taken():
+    known = [*KNOWN, Input("**", default=None)]
+    assert inputs(known, ["count=3", "coutn=3", "x=text"], None) == {"count": 3, "coutn": 3, "x": "text"}
+    with pytest.raises(Misuse, match=r"^input 'count' takes int"):
+        inputs(known, ["count=x"], None)
+    with pytest.raises(Misuse, match=r"^the input 'x' is given twice$"):
+        inputs(known, ["x=1", "x=2"], None)
 
 
 def test_l07_a_missing_input(call, files):

@@ -67,9 +67,9 @@ def waiting(files: Path) -> Path:
     return files
 
 
-def begin(folder: Path, target: str, *, wrap: tuple[str, ...] = (), **how: object) -> subprocess.Popen[bytes]:
-    """Starts the program, and returns when the step waits."""
-    words = [*wrap, *PROGRAM, "run", target]
+def begin(folder: Path, *words: str, wrap: tuple[str, ...] = (), **how: object) -> subprocess.Popen[bytes]:
+    """Starts ``penstock run``, and returns when the step waits."""
+    words = (*wrap, *PROGRAM, "run", *words)
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **how}
     pipe = os.open(folder / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     run: subprocess.Popen[bytes] = subprocess.Popen(words, cwd=folder, **options)  # type: ignore[call-overload]

@@ -117,7 +117,7 @@ OWN_TRIGGER = Condition(never)
 
 
 def ok(
-    path: str, value: Any = None, *, token: int | None = None, writes: Mapping[str, Any] | None = None
+    path: str, value: Any = None, *, token: int | None = None, writes: Mapping[Any, Any] | None = None
 ) -> Said:
     return (c.ENDED, path, token, c.OK, value, writes)
 

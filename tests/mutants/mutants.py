@@ -51,6 +51,7 @@ ENDS = "core/machine/ends.py"
 JUDGE = "core/machine/judge.py"
 PLAN = "core/plan.py"
 ELEMENTS = "core/elements.py"
+VIEWS = "core/views.py"
 
 MUTANTS = (
     Mutant("a permit is not returned", "core/limits.py", "self.free += weight", "self.free += weight - 1"),
@@ -540,6 +541,96 @@ MUTANTS = (
         APPLY,
         "    if s.plan.flags[s.site[i]] & LIMITED:\n        s.lingering[i, token] = abandoned\n",
         "    s.lingering[i, token] = abandoned\n",
+    ),
+    Mutant(
+        "what many that end in one turn have written is dropped",
+        APPLY,
+        "        if reply[5]:\n            s.shared.update(reply[5])\n",
+        "",
+    ),
+    Mutant(
+        "what a plain step has written is dropped",
+        APPLY,
+        "    if writes:\n        s.shared.update(writes)\n    s.value[i] = value\n",
+        "    s.value[i] = value\n",
+    ),
+    Mutant(
+        "what an item has written is dropped",
+        APPLY,
+        "    if writes:\n        s.shared.update(writes)\n    if source:\n",
+        "    if source:\n",
+    ),
+    Mutant(
+        "the first to write a key keeps it",
+        APPLY,
+        "            s.shared.update(reply[5])\n",
+        "            s.shared.update({**reply[5], **s.shared})\n",
+    ),
+    Mutant(
+        "what a failed attempt has written is kept",
+        DECIDE,
+        "    late = s.late.pop(i, None)\n    if result == RETURNED:\n",
+        "    s.shared.update(_writes or {})\n    late = s.late.pop(i, None)\n    if result == RETURNED:\n",
+    ),
+    Mutant(
+        "what the steps share goes to a parameter of another name",
+        "core/attempts.py",
+        "arguments[of.shared] = self._shared(of.shared)",
+        'arguments["state"] = self._shared(of.shared)',
+    ),
+    Mutant(
+        "a plain step does not get what the steps share",
+        "core/engine.py",
+        "if shares and (param := shares.get(node)) is not None:",
+        "if False and (param := shares.get(node)) is not None:",
+    ),
+    Mutant(
+        "a step that is alone does not get what the steps share",
+        "core/engine.py",
+        "            if of.shared is not None:\n                arguments[of.shared] = state.shared\n",
+        "",
+    ),
+    Mutant(
+        "a step changes what others share in spite of copies",
+        "core/attempts.py",
+        "return _copy(self._state.shared, param) if self._copied else self._state.shared",
+        "return self._state.shared",
+    ),
+    Mutant(
+        "a process hands back a value and what was written as one",
+        "runners/processes/pool.py",
+        "if type(payload) is Written:",
+        "if False:",
+    ),
+    Mutant(
+        "a coroutine that suspends loses what it has written",
+        "runners/aio.py",
+        "return (ENDED, work[0], work[1], OK, value, writes, began, ended)",
+        "return (ENDED, work[0], work[1], OK, value, None, began, ended)",
+    ),
+    Mutant(
+        "an awaitable beside writes is a value",
+        "core/returned.py",
+        "        refuse_awaitable(value)\n",
+        "        pass\n",
+    ),
+    Mutant(
+        "a status is seen before its value",
+        APPLY,
+        "    s.value[i] = value\n    s.began[i] = s.first.get(i, began)\n",
+        "    s.status[i] = SUCCEEDED\n    s.value[i] = value\n    s.began[i] = s.first.get(i, began)\n",
+    ),
+    Mutant(
+        "an attempt that was tried again began with its last try",
+        APPLY,
+        "    s.began[i] = s.first.get(i, began) if s.first else began\n",
+        "    s.began[i] = began\n",
+    ),
+    Mutant(
+        "what was given back and skipped has ended",
+        VIEWS,
+        "if status.ended and status is not NodeStatus.SKIPPED:",
+        "if status.ended:",
     ),
 )
 

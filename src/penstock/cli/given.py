@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,12 @@ from .exits import Misuse
 from .types import Misfit, NotWritable, convert, example, is_text, members, name_of, shown
 
 _LOOSE: tuple[Any, ...] = (None, Any, object)
+
+OTHERS = "**"
+"""An input of this name says that any other name is taken as well, as ``**kwargs`` does in Python."""
+
+CONTEXT = "context"
+"""The input that ``--context`` gives, for it is an object of which no text can tell."""
 
 
 def inputs(known: Sequence[Input], pairs: Sequence[str], file: str | None) -> dict[str, Any]:
@@ -43,7 +49,7 @@ def inputs(known: Sequence[Input], pairs: Sequence[str], file: str | None) -> di
 
 def missing(known: Sequence[Input], given: Mapping[str, Any]) -> str:
     """How to give what has no default and was not given; empty where nothing is missing."""
-    names = [one for one in known if one.default is NOTHING and one.name not in given]
+    names = [one for one in known if one.default is NOTHING and one.name not in {*given, OTHERS}]
     return " ".join(_option(one) for one in names[:3]) + (" …" if len(names) > 3 else "")
 
 
@@ -111,12 +117,27 @@ def _json(text: str) -> Any:
 def _find(name: str, known: Mapping[str, Input], file: str | None = None) -> Input:
     if name in known:
         return known[name]
-    takes = list(known)
-    rest = (
-        f"; it takes {', '.join(takes[:8])}{' …' if len(takes) > 8 else ''}" if takes else "; it takes none"
-    )
+    if OTHERS in known:
+        return Input(name)
     where = f"{file}: " if file is not None else ""
-    raise Misuse(f"{where}there is no input {name!r}{nearest(name, known) or rest}")
+    raise Misuse(f"{where}there is no input {name!r}{nearest(name, known) or f'; it takes {listed(known)}'}")
+
+
+def listed(names: Iterable[str]) -> str:
+    """The names of inputs, as an error text gives them."""
+    takes = list(names)
+    return f"{', '.join(takes[:8])}{' …' if len(takes) > 8 else ''}" if takes else "none"
+
+
+def fits(value: Any, one: Input) -> bool:
+    """Whether a value that was not written here is of the input's type, as far as Python can tell."""
+    types = members(one.type)
+    if one.type in _LOOSE or not all(isinstance(type_, type) for type_ in types):
+        return True
+    try:
+        return isinstance(value, types)
+    except TypeError:  # a protocol of which it cannot be told
+        return True
 
 
 def _from_file(one: Input, value: Any, file: str) -> Any:
@@ -169,7 +190,8 @@ def _wrong(one: Input, text: str, trouble: str) -> str:
 
 
 def _unwritable(one: Input, name: str) -> str:
-    return f"input {one.name!r} takes {name}, which cannot be written here; run the flow from Python"
+    other = "give it with: --context MODULE:FACTORY" if one.name == CONTEXT else "run the flow from Python"
+    return f"input {one.name!r} takes {name}, which cannot be written here; {other}"
 
 
 def _option(one: Input) -> str:
@@ -177,5 +199,7 @@ def _option(one: Input) -> str:
     if one.type in _LOOSE:
         return f"--input {one.name}=VALUE"
     value = example(one.type)
+    if one.name == CONTEXT and value is None:
+        return "--context MODULE:FACTORY"
     plain = isinstance(value, str)
     return f"--input {shlex.quote(f'{one.name}={value if plain else json.dumps(value)}')}"

@@ -18,10 +18,11 @@ from penstock.core.graph import Graph
 from penstock.core.model import Input
 from penstock.core.ports import Runnable
 
-from .exits import GRAPH, Misuse
+from .exits import FAILED, GRAPH, Misuse
 
 _NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_DIALECTS = os.path.join(_OURS, "dialects") + os.sep
 
 
 HELP = "file.py, file.py:name, package.module or package.module:name"
@@ -56,7 +57,9 @@ def load(words: str) -> Target:
         ((name, thing),) = found.items()
         return Target(thing, name, where)
     if not found:
-        raise Misuse(f"{where}: there is no flow in it, nor anything else that can be run")
+        builder = next((name for name, value in vars(module).items() if _builds(value)), None)
+        mend = f"\n{builder} is a builder; {_say_build(builder)}" if builder is not None else ""
+        raise Misuse(f"{where}: there is no flow in it, nor anything else that can be run{mend}")
     names = list(found)
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     raise Misuse(
@@ -73,10 +76,11 @@ def shape(target: Target) -> tuple[Graph, list[Input]]:
     """
     try:
         return target.object.graph(), list(target.object.inputs())
-    except (PenstockError, NotImplementedError) as error:
-        raise Misuse(f"{target.where}:{target.name}: {error}", GRAPH) from None
     except Exception as error:
-        raise Misuse(f"{target.where}:{target.name} raised", trace=users_trace(error)) from None
+        where, says_what = f"{target.where}:{target.name}", (NotImplementedError, TypeError, ValueError)
+        if isinstance(error, PenstockError) or (isinstance(error, says_what) and not _place(error)):
+            raise Misuse(f"{where}: {error}", GRAPH) from None
+        raise Misuse(f"{where} raised", trace=users_trace(error)) from None
 
 
 def runnables(names: Mapping[str, Any]) -> dict[str, Runnable]:
@@ -126,11 +130,53 @@ def _named(module: ModuleType, where: str, name: str) -> Runnable:
             raise Misuse(f"{where}: there is no {name!r} in it{near}") from None
     if not can_run(value):
         what = "a class" if isinstance(value, type) else f"of type {type(value).__name__}"
-        raise Misuse(
-            f"{where}: {name!r} cannot be run, it is {what}{_choice('it has', runnables(vars(module)))}"
-        )
+        mend = _choice("it has", runnables(vars(module)))
+        if _builds(value):
+            mend = f"; {_say_build(name)}"
+        raise Misuse(f"{where}: {name!r} cannot be run, it is {what}{mend}")
     found_value: Runnable = value
     return found_value
+
+
+def _builds(value: object) -> bool:
+    """Whether it is something of ours that makes what can be run."""
+    kind = type(value)
+    return kind.__module__.partition(".")[0] == __name__.partition(".")[0] and hasattr(kind, "build")
+
+
+def _say_build(name: str) -> str:
+    return f"say for example pipeline = {name}.build()"
+
+
+def value_of(words: str) -> Any:
+    """What a name stands for in a file or module, which is imported unless it has been.
+
+    Raises:
+        Misuse: There is no such file, module or name, or the import raises.
+    """
+    where, name = _split(words)
+    if name is None:
+        raise Misuse(f"{words!r} is neither file.py:name nor package.module:name")
+    file = _is_file(where)
+    module = _loaded(Path(where)) or _load_file(Path(where)) if file else _load_module(where)
+    value: Any = module
+    for part in name.split("."):
+        try:
+            value = getattr(value, part)
+        except AttributeError:
+            names = [one for one in vars(module) if not one.startswith("_")]
+            raise Misuse(f"{where}: there is no {name!r} in it{nearest(name, names)}") from None
+    return value
+
+
+def _loaded(path: Path) -> ModuleType | None:
+    """The module of that file, if there is one: its classes and globals must not be there twice."""
+    file = path.resolve()
+    for module in reversed(list(sys.modules.values())):
+        its = vars(module).get("__file__") if isinstance(module, ModuleType) else None
+        if isinstance(its, str) and os.path.basename(its) == file.name and Path(its).resolve() == file:
+            return module
+    return None
 
 
 def _choice(words: str, names: Iterable[str]) -> str:
@@ -203,6 +249,19 @@ def _raised(where: str, error: BaseException) -> Misuse:
 def _place(error: BaseException) -> str:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_ours(frame.filename)]
     return f"{_relative(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
+
+
+def of_theirs(target: Target, error: Exception) -> Misuse | None:
+    """What to say of an error that is none of ours, and left a run; None if it is a bug of ours.
+
+    It is the user's code that raised it, or a dialect that would not have what it was given.
+    """
+    file = traceback.extract_tb(error.__traceback__)[-1].filename
+    if not _is_ours(file):
+        return Misuse(f"{target.where}:{target.name} raised", FAILED, trace=users_trace(error))
+    if file.startswith(_DIALECTS):
+        return Misuse(f"{target.where}:{target.name}: {error}")
+    return None
 
 
 def users_trace(error: BaseException) -> str:

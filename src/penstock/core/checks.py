@@ -87,6 +87,8 @@ def check_node(node: Node, limits: dict[str, Limit]) -> None:
                 f"step {node.id!r}: a fold takes the items of one map, one level deep, with failures='raise' "
                 "or 'drop'"
             )
+        if node.shared is not None:
+            raise GraphError(f"step {node.id!r}: a fold sees nothing of what the run's steps share")
     if node.limits:
         _check_limits(node, limits)
     if node.is_async and node.runner in _SYNC_ONLY:

@@ -57,7 +57,7 @@ class NodeSucceeded(NamedTuple):
     path: NodePath
     token: int
     value: Any
-    writes: Mapping[str, Any] | None
+    writes: Mapping[Any, Any] | None
     source: str
     began: float
     ended: float

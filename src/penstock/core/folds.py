@@ -8,14 +8,21 @@ from typing import Any
 from .commands import ENDED, FOLDED, OK, Reply
 from .machine.judge import takes
 from .machine.state import SUCCEEDED, State
+from .returned import Written
 
 _MOST = 10_000  # items of one slice: a fold can be stopped between two
 
 
 def fold_slice(function: Callable[[Any, Any], Any], so_far: Any, items: Sequence[Any]) -> Any:
-    """What an attempt of a fold calls."""
+    """What an attempt of a fold calls.
+
+    Raises:
+        TypeError: The function hands back writes. What became of them would depend on the slices.
+    """
     for item in items:
         so_far = function(so_far, item)
+        if type(so_far) is Written:
+            raise TypeError("a fold writes nothing into what the steps share; let it give a plain value")
     return so_far
 
 

@@ -430,7 +430,8 @@ class Node(NamedTuple):
         doc: One line for people.
         origin: ``file:line`` of its definition, for error texts.
         shared: Parameter that receives what the run's steps share, as it is when the attempt is handed out
-            or later; what they write into it they hand back as `Written`.
+            or later; what they write into it they hand back as `Written`. Others write meanwhile, so from
+            another thread it is looked up in or copied whole, and never iterated over.
     """
 
     id: str

@@ -44,8 +44,9 @@ class Runner(Protocol):
 
     For each `Work` submitted it posts BEGAN when the attempt really runs (only if it is TIMED, and
     not needed where ENDED follows at once) and exactly
-    one ENDED, unless it is abandoned: then the ENDED that says so, and GONE when it ends at last. It never
-    raises because of what a step does.
+    one ENDED, unless it is abandoned: then the ENDED that says so, and GONE when it ends at last. What a call
+    returns goes through `taken_apart` of `returned`, if its type is one of the UNUSUAL there; a failure of
+    that is one of the attempt. It never raises because of what a step does.
 
     Of a STREAM it posts YIELDED for each element, in order and never beyond the position that `go_on` last
     allowed (0 at first: none), and ENDED with the payload None when the iterator is exhausted. A stream that

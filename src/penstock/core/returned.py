@@ -12,6 +12,9 @@ from .visible import a_kind
 class Written(NamedTuple):
     """The value of an attempt that has also written into the state which the run's steps share.
 
+    Only what a call returns is looked at: an element of a stream, or a value that is given in place of an
+    attempt, is a value like any other.
+
     Attributes:
         value: Its value.
         writes: What it has written, by key. It counts with the attempt's success, and only then.
@@ -30,13 +33,21 @@ def taken_apart(returned: Any) -> Written:
     """The value and the writes of something `UNUSUAL`.
 
     Raises:
-        TypeError: It should have been awaited.
+        TypeError: It should have been awaited, or its writes are no mapping.
+        Exception: Whatever a mapping of the user's own raises.
     """
     if type(returned) is not Written:
         refuse_awaitable(returned)
-    if type(returned.value) in UNUSUAL:
-        refuse_awaitable(returned.value)
-    return returned
+    value, writes = returned
+    if type(value) in UNUSUAL:
+        if type(value) is Written:
+            raise TypeError("the step returned a Written inside a Written; its writes are one mapping")
+        refuse_awaitable(value)
+    if type(writes) is dict:
+        return returned
+    if not isinstance(writes, Mapping):
+        raise TypeError(f"the writes of a step are a mapping, not {a_kind(writes)}")
+    return Written(value, dict(writes))  # what its methods raise is raised here, in the attempt
 
 
 def refuse_awaitable(value: Any) -> NoReturn:

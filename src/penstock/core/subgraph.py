@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import reduce
 from typing import Any
 
 from .errors import GraphError, InputError, nearest
+from .folds import fold_slice
 from .graph import Graph
 from .model import Need, Node
 
@@ -101,7 +101,7 @@ def _folding_list(node: Node, need: Need) -> Node:
 
 
 def _fold(function: Callable[[Any, Any], Any], initial: Any, items: Sequence[Any]) -> Any:
-    return reduce(function, items, initial)
+    return fold_slice(function, initial, items)
 
 
 def _inputs(node: Node) -> list[tuple[str, str]]:

@@ -497,7 +497,7 @@ def _good_end(work: Work, value: Any, began: float, ended: float) -> Reply:
     if type(value) in UNUSUAL:
         try:
             value, writes = taken_apart(value)
-        except TypeError as error:
+        except Exception as error:
             return _bad_end(work, error, began, ended)
     return (ENDED, work[0], work[1], OK, value, writes, began, ended)
 

@@ -29,6 +29,7 @@ from penstock.core.mailbox import Mailbox
 from penstock.core.model import RunOptions
 from penstock.core.ports import Runnable, Runner, Work
 from penstock.core.result import RunResult
+from penstock.core.returned import Written, taken_apart
 from penstock.core.stand_ins import STAND_INS
 
 from .clock import FakeClock, check_advance
@@ -116,18 +117,18 @@ class ManualRunner:
     def close(self) -> None:
         self.waiting.clear()
 
-    def end(self, key: tuple[int, int], result: int, payload: Any) -> None:
+    def end(self, key: tuple[int, int], result: int, payload: Any, writes: Any = None) -> None:
         """The answer for an attempt that waits."""
         del self.waiting[key]
         self.stopping.discard(key)
         if key in self.abandoned:
             self._mailbox.post((GONE, *key))
         else:
-            self._end(key, result, payload)
+            self._end(key, result, payload, writes)
 
-    def _end(self, key: tuple[int, int], result: int, payload: Any) -> None:
+    def _end(self, key: tuple[int, int], result: int, payload: Any, writes: Any = None) -> None:
         now = self._clock()
-        self._mailbox.post((ENDED, *key, result, payload, None, now, now))
+        self._mailbox.post((ENDED, *key, result, payload, writes, now, now))
 
 
 class ManualRun(Generic[Result]):
@@ -216,8 +217,10 @@ class ManualRun(Generic[Result]):
 
     def finish(self, step: Any, value: Any = None) -> None:
         """The attempt succeeds; a stream is exhausted."""
-        key = self._waiting(step)
-        self._runner.end(key, OK, None if self._runner.waiting[key][6] & STREAM else value)
+        key, writes = self._waiting(step), None
+        if type(value) is Written:
+            value, writes = taken_apart(value)
+        self._runner.end(key, OK, None if self._runner.waiting[key][6] & STREAM else value, writes)
         self._turn()
 
     def fail(self, step: Any, error: BaseException | type[BaseException] = Exception) -> None:
@@ -329,13 +332,15 @@ class ManualRun(Generic[Result]):
         raise AssertionError(f"the run does not come to rest: {self._shown()}")
 
     def _make(self, key: tuple[int, int]) -> None:
-        work = self._runner.waiting[key]
+        work, writes = self._runner.waiting[key], None
         try:
             value = self._waiter.awaited(work[2](**work[3]))
+            if type(value) is Written:
+                value, writes = taken_apart(value)
         except Exception as error:
             self._runner.end(key, FAILED, failure_of(error, work[4]))
         else:
-            self._runner.end(key, OK, value)
+            self._runner.end(key, OK, value, writes)
 
     def _alarm(self) -> float | None:
         wait = self._engine.next_alarm()

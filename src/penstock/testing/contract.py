@@ -194,6 +194,74 @@ class RunnerContract:
     def test_capacity_is_a_number(self, rig: Rig) -> None:
         assert rig.runner.capacity >= 1
 
+    # What is written
+
+    def test_writes_travel_with_the_value(self, rig: Rig) -> None:
+        writes = {"a": 1, ("b", 2): [3], None: {"deep": "er"}}
+        reply = rig.end(rig.submit(steps.write, value="v", writes=writes))
+        assert reply[3:6] == (c.OK, "v", writes)
+
+    def test_a_value_beside_writes_may_be_anything_even_nothing(self, rig: Rig) -> None:
+        for value in (None, 0, [1], {"a": 1}, (), {}):
+            reply = rig.end(rig.submit(steps.write, value=value, writes={"a": value}))
+            assert reply[3:6] == (c.OK, value, {"a": value})
+            assert type(reply[4]) is type(value)
+
+    def test_writes_of_nothing_are_none(self, rig: Rig) -> None:
+        reply = rig.end(rig.submit(steps.write, value="v", writes={}))
+        assert reply[3:5] == (c.OK, "v")
+        assert not reply[5]
+
+    def test_writes_are_passed_by_reference(self, rig: Rig) -> None:
+        if not self.same_objects:
+            pytest.skip("this runner carries values elsewhere")
+        value, written = object(), object()
+        reply = rig.end(rig.submit(steps.write, value=value, writes={"a": written}))
+        assert reply[4] is value
+        assert reply[5]["a"] is written
+
+    def test_each_attempt_has_its_own_writes_and_no_others(self, rig: Rig) -> None:
+        """Nothing of an attempt stays behind in whatever has made it."""
+        many = []
+        for i in range(60):
+            many.append(rig.submit(steps.write, value=i, writes={"i": i}))
+            many.append(rig.submit(steps.same, value=i))
+            many.append(rig.submit(steps.write_and_fail, writes={"i": i}))
+        ends = [rig.end(node)[3:6] for node in many]
+        assert ends[0::3] == [(c.OK, i, {"i": i}) for i in range(60)]
+        assert ends[1::3] == [(c.OK, i, None) for i in range(60)]
+        assert {(result, writes) for result, _, writes in ends[2::3]} == {(c.FAILED, None)}
+
+    def test_r05_writes_of_a_failed_attempt_are_dropped(self, rig: Rig) -> None:
+        reply = rig.end(rig.submit(steps.write_and_fail, writes={"a": 1}, retry_on=(ValueError,)))
+        assert (reply[3], reply[5]) == (c.FAILED, None)
+        assert (reply[4].type, reply[4].text, reply[4].retryable) == ("ValueError", "the text", True)
+
+    def test_d16_an_awaitable_beside_writes_is_refused(self, rig: Rig) -> None:
+        reply = rig.end(rig.submit(steps.write_forgotten, writes={"a": 1}))
+        assert (reply[3], reply[5]) == (c.FAILED, None)
+        text = "the step returned a coroutine, not its result; did you forget await?"
+        assert (reply[4].type, reply[4].text) == ("TypeError", text)
+        assert rig.run(steps.add, x=1, y=1) == (c.OK, 2)
+
+    @pytest.mark.parametrize("writes", [None, 5, [("a", 1)], "ab"])
+    def test_writes_that_are_no_mapping_fail_their_step(self, rig: Rig, writes: Any) -> None:
+        failure = rig.failure(steps.write, value="v", writes=writes)
+        assert failure.type == "TypeError"
+        assert failure.text.startswith("the writes of a step are a mapping, not ")
+        assert rig.run(steps.add, x=1, y=1) == (c.OK, 2)
+
+    def test_writes_that_cannot_be_read_fail_their_step(self, rig: Rig) -> None:
+        """Here, and not where the run goes on from them."""
+        failure = rig.failure(steps.write_unreadable, retry_on=(ValueError,))
+        assert (failure.type, failure.text, failure.retryable) == ("ValueError", "the text", True)
+        assert rig.run(steps.add, x=1, y=1) == (c.OK, 2)
+
+    def test_writes_inside_writes_are_refused(self, rig: Rig) -> None:
+        failure = rig.failure(steps.write, value=steps.write("v", {"a": 1}), writes={"b": 2})
+        assert failure.type == "TypeError"
+        assert "await" not in failure.text
+
     # What goes wrong
 
     def test_a_failure_is_kept_as_text(self, rig: Rig) -> None:

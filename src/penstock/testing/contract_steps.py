@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextvars
 import sys
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
+
+from penstock.core.returned import Written
 
 STANDS_FOR_USERS = True  # in tracebacks, from which frames of this package are left out otherwise
 
@@ -21,6 +24,42 @@ def same(value: Any) -> Any:
 
 def nothing() -> None:
     return None
+
+
+def write(value: Any, writes: Any) -> Written:
+    return Written(value, writes)
+
+
+def write_and_fail(writes: Any) -> NoReturn:
+    """Has all that it would hand back, and does not come to that."""
+    write("lost", writes)
+    raise ValueError("the text")
+
+
+def write_forgotten(writes: Any) -> Written:
+    """Its value was never awaited."""
+    return Written(_later(), writes)
+
+
+async def _later() -> int:
+    return 1
+
+
+class Unreadable(Mapping[str, int]):
+    """A mapping in name only."""
+
+    def __getitem__(self, key: str) -> NoReturn:
+        raise ValueError("the text")
+
+    def __iter__(self) -> Iterator[str]:
+        yield "a"
+
+    def __len__(self) -> int:
+        return 1
+
+
+def write_unreadable() -> Written:
+    return Written("v", Unreadable())
 
 
 class Odd(Exception):

@@ -164,6 +164,8 @@ def _defaults(graph: Graph, node: Node) -> dict[str, tuple[Any, str]]:
         found[param] = (NOTHING, f"the resource {resource.id!r}")
     if node.context is not None:
         found[node.context] = (NOTHING, "")
+    if node.shared is not None:
+        found[node.shared] = (NOTHING, "what the run's steps share")
     return found
 
 

@@ -9,12 +9,13 @@ from contextlib import nullcontext
 from typing import Any, TextIO, get_args
 
 from penstock import wiring
-from penstock.cli import exits, given, signals
+from penstock.cli import context, exits, given, signals
 from penstock.cli.exits import Misuse
 from penstock.cli.streams import complain, kept_clean, show
-from penstock.cli.target import HELP, load, shape
-from penstock.core.errors import InputError, PenstockError
-from penstock.core.model import Input, OnFailure
+from penstock.cli.target import HELP, load, of_theirs, shape
+from penstock.core.errors import InputError, PenstockError, RunCancelled
+from penstock.core.events import RunStarted
+from penstock.core.model import OnFailure
 from penstock.core.ports import RUNNERS
 from penstock.core.result import RunResult
 
@@ -33,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="an input: text where it is annotated str, otherwise JSON; may be repeated",
     )
     parser.add_argument("--input-file", metavar="FILE", help="inputs from JSON or TOML; --input wins over it")
+    parser.add_argument("--context", metavar="MODULE:FACTORY", help=context.HELP)
     parser.add_argument(
         "--target",
         "-t",
@@ -71,17 +73,29 @@ def _run(arguments: argparse.Namespace, stdout: TextIO) -> RunResult:
     target = load(arguments.target)
     graph, known = shape(target)
     inputs = given.inputs(known, arguments.input, arguments.input_file)
+    if arguments.context is not None:
+        inputs = context.context(arguments.context, target, known, inputs)
     progress = wiring.progress(graph, sys.stderr)
     said = {word: vars(arguments)[word] for word in _CONFIGURED if vars(arguments)[word] is not None}
-    how = config.how(**said, observers=(progress.observer,))
+    policy = _Policy()
+    observers = (progress.observer,) if arguments.on_failure is None else (progress.observer, policy)
+    how = config.how(**said, observers=observers)
     try:
         with progress:
             result = target.object.run_with(inputs, targets=arguments.targets, **how)
+    except RunCancelled:  # twice, and so at once
+        raise KeyboardInterrupt from None
     except PenstockError as error:
-        refused = _refused(error, known, inputs)
-        if "runner" not in said and f"runner={config.runner!r}" in str(error):
-            refused = Misuse(f"{refused}\nthat runner is configured; --runner wins over it", refused.code)
-        raise refused from None
+        configured = {word: getattr(config, word) for word in _CONFIGURED if word not in said}
+        raise _refused(error, given.missing(known, inputs), configured) from None
+    except Exception as error:
+        theirs = of_theirs(target, error)
+        if theirs is None:
+            raise
+        raise theirs from None
+    if policy.on_failure not in (None, arguments.on_failure):
+        text = f"--on-failure {arguments.on_failure} has no effect: {target.name} says itself what follows"
+        result.warnings += (text,)
     if arguments.json:
         from penstock.cli.as_json import as_json
 
@@ -91,11 +105,24 @@ def _run(arguments: argparse.Namespace, stdout: TextIO) -> RunResult:
     return result
 
 
-def _refused(error: PenstockError, known: list[Input], inputs: Mapping[str, Any]) -> Misuse:
+class _Policy:
+    """Notes what really becomes of the rest after a failure: some targets have a say of their own."""
+
+    on_failure: str | None = None
+
+    def __call__(self, event: Any) -> None:
+        if isinstance(event, RunStarted):
+            self.on_failure = event.options["on_failure"]
+
+
+def _refused(error: PenstockError, missing: str, configured: Mapping[str, Any]) -> Misuse:
     code = exits.of_error(error)
     lines = str(error).splitlines()
     if isinstance(error, InputError) and "needs the input" in str(error):
-        lines = [*lines[:2], f"give it with: {given.missing(known, inputs)}"]
+        lines = [*lines[:2], f"give it with: {missing}"]
+    for word, value in configured.items():
+        if value is not None and f"{word}={value!r}" in str(error):
+            lines.append(f"that {word} is configured; --{word.replace('_', '-')} wins over it")
     return Misuse("\n".join(lines), code)
 
 

@@ -181,16 +181,16 @@ def _succeeded_specially(s: State, fact: Fact) -> None:
     _, i, _token, source, value, writes, began, ended = fact
     if s.status[i] == RUNNING:
         _give_back(s, i, held=True)
-    s.value[i] = value
-    s.began[i] = s.first.get(i, began)
-    s.ended[i] = ended
-    s.status[i] = SUCCEEDED
     if writes:
         s.shared.update(writes)
     if source:
         s.sources[i] = facts.SOURCES[source]
     elif s.plan.flags[s.site[i]] & STREAM:
-        value = s.value[i] = s.streams.pop(i, [])
+        value = s.streams.pop(i, [])
+    s.value[i] = value
+    s.began[i] = s.first.get(i, began)
+    s.ended[i] = ended
+    s.status[i] = SUCCEEDED  # last, as in `succeeded`
     scopes = s.plan.opens.get(s.site[i])
     if scopes:
         level = s.plan.levels[scopes[0]]
@@ -241,9 +241,9 @@ def rest_skipped(s: State, fact: Fact) -> None:
     level = plan.levels[fan.scope]
     count = len(fan.rows) - first
     span = slice(fan.rows[first], fan.rows[first] + count * level.width)
-    s.status[span] = bytes((SKIPPED,)) * (count * level.width)
-    s.waits[span] = [0] * (count * level.width)
     fan.rest = (first, len(fan.rows), cause, because)
+    s.waits[span] = [0] * (count * level.width)
+    s.status[span] = bytes((SKIPPED,)) * (count * level.width)
     for queue in fan.top.queues:  # its rows are the last there are
         queue.front = [i for i in queue.front if i < span.start]
         queue.heap = [i for i in queue.heap if i < span.start]

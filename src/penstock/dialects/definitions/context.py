@@ -130,8 +130,9 @@ class PipelineContext:
         for word, given in (("state", state), ("metrics", metrics)):
             if given is not None and not isinstance(given, MutableMapping):
                 raise TypeError(f"PipelineContext: {word} is a dict, not {shown(given)}")
-        self.provider = provider
-        self.config = config
+        for word, given in (("provider", provider), ("config", config)):
+            if given is not None:  # or the session may have one
+                setattr(self, word, given)
         self.state = {} if state is None else state
         self.metrics = {} if metrics is None else metrics
         self.cancel_token = cancel_token
@@ -149,6 +150,8 @@ class PipelineContext:
         session = own.get("session")
         if session is not None and hasattr(session, name) and not name.startswith("__"):
             return getattr(session, name)
+        if name in ("provider", "config"):
+            return None
         known = [word for word in own if not word.startswith("_")]
         raise AttributeError(
             f"the context has no {name!r}{nearest(name, known)}; give it: PipelineContext({name}=...)",
@@ -186,5 +189,9 @@ def is_set(token: Any) -> bool:
     for word in ("is_set", "is_cancelled"):
         asked = getattr(token, word, None)
         if asked is not None:
-            return bool(asked() if callable(asked) else asked)
+            answer = asked() if callable(asked) else asked
+            if hasattr(type(answer), "__await__"):
+                getattr(answer, "close", bool)()  # or Python warns, later and elsewhere, of no await
+                raise TypeError(f"cancel_token: its {word} is async, and is asked in plain code")
+            return bool(answer)
     return False

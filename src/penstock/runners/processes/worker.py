@@ -14,11 +14,12 @@ from contextvars import copy_context
 from importlib import import_module
 from typing import Any, NamedTuple, NoReturn
 
+from penstock.core.amounts import shown
 from penstock.core.commands import FAILED, OK, STREAM, TIMED
 from penstock.core.context import Context
 from penstock.core.events import Logged, Progressed
 from penstock.core.failures import RetryOn, failure_of
-from penstock.core.returned import UNUSUAL, taken_apart
+from penstock.core.returned import UNUSUAL, Written, taken_apart
 from penstock.core.streaming import close, close_after_failure, iterator_of
 
 from . import board, frames, reference
@@ -307,8 +308,20 @@ def _pack_value(value: Any, what: str) -> tuple[int, Parcel]:
     try:
         return OK, frames.pack(value, reference.Pickler)
     except BaseException as error:
+        if type(value) is Written:
+            what, value = _stubborn_part(value)
         text = f"{what} (of type {type(value).__name__}) cannot travel back from the process: {error}"
         return FAILED, frames.pack(failure_of(error).but(text=text))
+
+
+def _stubborn_part(returned: Written) -> tuple[str, Any]:
+    """What of it cannot be pickled, and what to call it."""
+    for key, value in returned.writes.items():
+        try:
+            frames.pack(value, reference.Pickler)
+        except BaseException:
+            return f"what the step wrote for {shown(key)}", value
+    return "the result", returned.value
 
 
 def _is_plain(value: Any) -> bool:
