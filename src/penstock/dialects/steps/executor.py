@@ -11,7 +11,7 @@ from typing import Any, TypeVar, Unpack, overload
 from penstock.core.amounts import shown
 from penstock.core.errors import GraphError, InputError, RunCancelled, nearest
 from penstock.core.graph import Graph
-from penstock.core.model import Input, Node, RunOptions
+from penstock.core.model import Input, Node, RunOptions, RunStatus
 from penstock.core.ports import Pool, Runner
 from penstock.core.result import RunResult
 from penstock.wiring import Prepared
@@ -199,7 +199,9 @@ class PipelineExecutor:
             return
         # As the one step of another run, which finds a loop for it: beside the one that runs here, too.
         whole = Graph(self.config.name, [Node("pipeline", run.arun, is_async=True)])
-        run_graph(whole, {}).raise_for_failure()
+        around = run_graph(whole, {})
+        if around.status is RunStatus.FAILED:  # of a cancelled one the results of the steps tell
+            around.raise_for_failure()
 
     def get_results(self) -> dict[str, StepResult]:
         """The results of the last run, or of the one that goes on, as it stands; empty before the first."""
