@@ -9,7 +9,7 @@ import time
 from collections.abc import Coroutine, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import nullcontext
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from penstock.core.amounts import shown as shown_value
 from penstock.core.checks import check_volatile
@@ -111,26 +111,15 @@ class Prepared:
         apart = runner == "processes"  # then no step runs in this process, not even one that is alone
         ours = runner is None or isinstance(runner, str) or getattr(runner, "is_usual", False)
         self._own_runners = stand_ins is None and not apart and ours
-        given: dict[str, Runner] = {}
-        awaiting: tuple[str, ...] = ("aio",)
-        if runner is not None and not isinstance(runner, str):
-            if isinstance(runner, Pool):
-                runner = runner.for_run(options)
-            elif isinstance(runner, type) or not isinstance(runner, Runner):
-                raise InputError(
-                    f"runner takes the name of a runner (one of {', '.join(RUNNERS)}), a runner or a pool, "
-                    f"not {shown_value(runner)}"
-                )
-            given[runner.name] = runner
-            awaiting = ("aio", runner.name) if runner.awaits else awaiting
-            runner = runner.name
-        elif runner is not None and runner not in RUNNERS:
-            raise no_runner(runner)
+        given = _lent(runner, options)
+        name = given.name if given is not None else cast("str | None", runner)
+        awaiting = ("aio",) if given is None or not given.awaits else ("aio", given.name)
         part = restrict(graph, targets, override)
         inputs = {name: value for name, value in complete(graph, inputs).items() if name in part.inputs}
-        plan = _plan(part, runner, awaiting, tuple(targets or ()))
+        plan = _plan(part, name, awaiting, tuple(targets or ()))
         self.runners: dict[str, Runner] = {
-            name: given[name] if name in given else make_runner(name, options) for name in plan.runners
+            name: given if given is not None and name == given.name else make_runner(name, options)
+            for name in plan.runners
         }
         if stand_ins is not None:
             self.runners = {name: stand_ins.runner(name, usual) for name, usual in self.runners.items()}
@@ -239,6 +228,26 @@ class Prepared:
             warnings=engine.warnings,
             now=engine.clock(),
         )
+
+
+def _lent(runner: object, options: RunOptions) -> Runner | None:
+    """The runner that the caller lends, or one of the pool that they lend; None if there is but a name.
+
+    Raises:
+        InputError: It is none of these.
+    """
+    if runner is None or isinstance(runner, str):
+        if runner is not None and runner not in RUNNERS:
+            raise no_runner(runner)
+        return None
+    if isinstance(runner, Pool):
+        return runner.for_run(options)
+    if isinstance(runner, type) or not isinstance(runner, Runner):
+        raise InputError(
+            f"runner takes the name of a runner (one of {', '.join(RUNNERS)}), a runner or a pool, "
+            f"not {shown_value(runner)}"
+        )
+    return runner
 
 
 def run(graph: Graph, inputs: Mapping[str, Any], **how: Any) -> RunResult:

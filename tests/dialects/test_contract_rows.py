@@ -367,7 +367,7 @@ def rows(text: str) -> dict[str, list[str]]:
 def known() -> set[str]:
     """The names of all tests of the two dialects."""
     found = set()
-    for path in [*HERE.glob("test_definitions*.py"), *HERE.glob("test_steps*.py")]:
+    for path in [*HERE.glob("test_definitions*.py"), *HERE.glob("test_steps*.py"), HERE / "test_typing.py"]:
         for one in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef) and one.name.startswith("test_"):
                 found.add(one.name)

@@ -9,6 +9,7 @@ from typing import Any
 from penstock.core.amounts import shown
 from penstock.core.context import Context
 from penstock.core.errors import nearest
+from penstock.core.failures import said_by
 
 
 class _Gone(enum.Enum):  # a value that stays itself on its way through a pipe
@@ -72,23 +73,30 @@ class Overlay(MutableMapping[str, Any]):
         else:
             self.added[key] = self.added.get(key, 0) + amount
 
-    def apply(self, target: MutableMapping[str, Any]) -> list[str]:
-        """Does to a mapping what was done to this one; gives the keys to which nothing could be added."""
-        failed = []
+    def apply(self, target: MutableMapping[str, Any]) -> dict[str, str]:
+        """Does to a mapping what was done to this one.
+
+        Returns:
+            Why not, by key, where that mapping would not have it.
+        """
+        refused: dict[str, str] = {}
         for key, value in self.own.items():
-            if value is GONE:
-                target.pop(key, None)
-            else:
-                target[key] = value
+            try:
+                if value is GONE:
+                    target.pop(key, None)
+                else:
+                    target[key] = value
+            except Exception as error:  # it is somebody's own
+                refused[key] = said_by(error)
         for key, amount in self.added.items():
-            if isinstance(target, Overlay):
-                target.increment(key, amount)
-            else:
-                try:
+            try:
+                if isinstance(target, Overlay):
+                    target.increment(key, amount)
+                else:
                     target[key] = target.get(key, 0) + amount
-                except Exception:  # somebody has set it to something else meanwhile
-                    failed.append(key)
-        return failed
+            except Exception as error:  # or somebody has set it to something else meanwhile
+                refused[key] = said_by(error)
+        return refused
 
 
 def _only_writes(own: dict[str, Any], added: dict[str, Any]) -> Overlay:

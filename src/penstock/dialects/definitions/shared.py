@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from penstock.core.amounts import shown
 from penstock.core.context import Context
 from penstock.core.returned import Written
 
@@ -83,11 +82,8 @@ class Run:
                 if overlay is None:
                     continue
                 target = getattr(self.context, what)
-                for key in overlay.apply(target):
-                    self.warnings.append(
-                        f"stage '{id}' added to {what}[{key!r}], which is {shown(target[key])} by now: "
-                        "it is left as it is"
-                    )
+                for key, why in overlay.apply(target).items():
+                    self.warnings.append(f"what stage '{id}' wrote into {what}[{key!r}] is lost: {why}")
                 for key in overlay.own:
                     before = self._writers.get((what, key), id)
                     self._writers[what, key] = id

@@ -181,16 +181,16 @@ class Outputs:
 
     Args:
         ids: Of the stages, by key.
-        over: What stages have written where an output was.
 
     Attributes:
+        over: What stages have written where an output was.
         known: Those that have been looked for and found, without what was written over them.
     """
 
-    def __init__(self, ids: Mapping[str, str], over: Given) -> None:
+    def __init__(self, ids: Mapping[str, str]) -> None:
         self.known: Given = {}
         self._ids = ids
-        self._over = over
+        self.over: Given = {}
         self._nodes: Mapping[str, NodeResult] = {}
         self._ended: Ended | None = None
 
@@ -200,8 +200,8 @@ class Outputs:
 
     def get(self, key: Any) -> Any:
         """The output under a key; `NOTHING` if there is none."""
-        if key in self._over:
-            return self._over[key]
+        if key in self.over:
+            return self.over[key]
         if key in self.known:
             return self.known[key]
         node = self._nodes.get(self._ids.get(key, ""))
@@ -218,7 +218,7 @@ class Outputs:
         if self._ended is not None:
             self._ended.take(self._know)
         found = dict(self.known)
-        write(found, self._over)
+        write(found, self.over)
         return found
 
     def _know(self, node: NodeResult) -> None:
@@ -233,7 +233,7 @@ def _output_of(node: NodeResult) -> Any:
     return node.value if node.status is NodeStatus.SUCCEEDED else NOTHING
 
 
-_NONE = Outputs({}, {})
+_NONE = Outputs({})
 
 
 class Hooked:
@@ -290,7 +290,7 @@ class Shared:
     def __init__(self, context: Given, ids: Mapping[str, str], graph: Graph, settings: Any) -> None:
         self.own = context
         self.over: Given = {}
-        self.outputs = Outputs(ids, self.over)
+        self.outputs = Outputs(ids)
         self._ids = ids
         self._graph = graph
         self._writers: dict[Any, str] = {}
@@ -324,15 +324,15 @@ class Shared:
                 ] = None
             self._writers[key] = id
         self.writes.update(writes)
-        own = dict(self.own)
+        own, over = dict(self.own), dict(self.over)
         for key, value in writes.items():
             if key in self._ids and self.outputs.get(key) is not NOTHING:
-                self.over[key] = value
+                over[key] = value
             elif value is NOTHING:
                 own.pop(key, None)
             else:
                 own[key] = value
-        self.own = own  # at once: attempts begin in other threads
+        self.own, self.over, self.outputs.over = own, over, over  # new ones: attempts begin in other threads
 
     def _follows(self, id: str, other: str) -> bool:
         graph = self._graph

@@ -104,12 +104,13 @@ class ResultsSoFar(Results):
     def __init__(self, view: View) -> None:
         super().__init__()
         self._view = view
+        self._known: Results = {}  # the same, for a copy to be one act whatever other threads do
 
     def __missing__(self, name: str) -> TaskResult:
         status, result = self._view.of(self._view.nodes[name])
         if status is not _DONE and status in _OPEN:
             raise KeyError(name)
-        self[name] = result
+        self[name] = self._known[name] = result
         return result
 
     def get(self, name: str, default: Any = None) -> Any:
@@ -124,12 +125,12 @@ class ResultsSoFar(Results):
     def copy(self) -> Results:
         if self._view.ended is not None:
             self._view.ended.take(self._know)
-        return dict.copy(self)
+        return self._known.copy()
 
     def _know(self, node: NodeResult) -> None:
         status, result = self._view.of(node)
         if status not in _OPEN:
-            self[node.path] = result
+            self[node.path] = self._known[node.path] = result
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.copy())
