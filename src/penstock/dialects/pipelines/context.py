@@ -1,33 +1,19 @@
-"""The context of a run as each attempt of a stage sees it, and what the node of a stage calls with it."""
+"""The context of a run, and what each attempt of a stage sees of it."""
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from itertools import islice
 from typing import Any
 
-from penstock.core.failures import text_of
 from penstock.core.graph import Graph
 from penstock.core.model import NOTHING, NodeStatus, SkipCause
 from penstock.core.result import NodeResult
-from penstock.core.returned import UNUSUAL, Written, refuse_awaitable
 from penstock.core.views import Ended
 from penstock.wiring import Prepared
 
-from .stages import (
-    Function,
-    Given,
-    Stage,
-    StageResult,
-    StageStatus,
-    has_hooks,
-    moment,
-)  # fmt: skip
-
-_LOG = logging.getLogger("penstock.dialects.pipelines")
+from .stages import Given
 
 
 def _of_all(method: Callable[..., Any]) -> Any:
@@ -75,8 +61,8 @@ class Noting(Given):
 
     def complete(self) -> None:
         """Takes in all outputs that there are so far."""
-        outputs, self.outputs = self.outputs, _NONE
-        if outputs is not _NONE:
+        outputs, self.outputs = self.outputs, NO_OUTPUTS
+        if outputs is not NO_OUTPUTS:
             mine = dict(_items(self))
             _update(self, outputs.so_far())
             _update(self, mine)
@@ -85,7 +71,7 @@ class Noting(Given):
         """The attempt is over: from now on it stays what it is, whoever still holds it."""
         if returned is self:
             self.complete()
-        self.outputs = _NONE
+        self.outputs = NO_OUTPUTS
 
     def __missing__(self, key: Any) -> Any:
         value = self.outputs.get(key)
@@ -157,7 +143,7 @@ def noting(context: Shared | Given, outputs: Mapping[str, Any]) -> Noting:
     """
     if isinstance(context, dict):
         mine = Noting({**outputs, **context})
-        mine.touched, mine.run, mine.outputs = [], None, _NONE
+        mine.touched, mine.run, mine.outputs = [], None, NO_OUTPUTS
         return mine
     if context.own:
         mine = Noting(context.own)
@@ -233,7 +219,7 @@ def _output_of(node: NodeResult) -> Any:
     return node.value if node.status is NodeStatus.SUCCEEDED else NOTHING
 
 
-_NONE = Outputs({})
+NO_OUTPUTS = Outputs({})
 
 
 class Hooked:
@@ -347,142 +333,6 @@ def write(context: Given, writes: Given) -> None:
             context.pop(key, None)
         else:
             context[key] = value
-
-
-class StageCalls:
-    """What the node of a stage calls.
-
-    Args:
-        chain: The stage; if it is conditional, also what it stands around, outermost first.
-    """
-
-    def __init__(self, chain: list[Stage]) -> None:
-        stage = chain[-1]
-        self.id = chain[0].stage_id
-        self.hooked = [one for one in reversed(chain) if has_hooks(one)]
-        self.retry_count = next((one.retry_count for one in chain if one.retry_count), 0)
-        self.timeout_s = next((one.timeout_s for one in chain if one.timeout_s is not None), None)
-        self.execute: Function = stage._call()
-
-    def call(self, context: Shared | Given, **outputs: Any) -> Any:
-        """One attempt."""
-        mine = noting(context, outputs)
-        if self.hooked:
-            return self._hooked_call(mine)
-        output = self.execute(mine)
-        if mine.touched or output is mine:
-            return self._ended(mine, output)
-        mine.outputs = _NONE
-        return output
-
-    async def acall(self, context: Shared | Given, **outputs: Any) -> Any:
-        """One attempt, awaited."""
-        mine = noting(context, outputs)
-        if self.hooked:
-            return await self._hooked_acall(mine)
-        output = await self.execute(mine)
-        if mine.touched or output is mine:
-            return self._ended(mine, output)
-        mine.outputs = _NONE
-        return output
-
-    def _hooked_call(self, mine: Noting) -> Any:
-        at = self._begin(mine)
-        try:
-            output = self.execute(mine)
-        except Exception as error:
-            self._fail(mine, at, error)
-            raise
-        return self._succeed(mine, at, output)
-
-    async def _hooked_acall(self, mine: Noting) -> Any:
-        at = self._begin(mine)
-        try:
-            output = await self.execute(mine)
-        except Exception as error:
-            self._fail(mine, at, error)
-            raise
-        return self._succeed(mine, at, output)
-
-    def question(self, asked: list[Function], context: Shared | Given, **outputs: Any) -> bool:
-        """Whether all of these conditions hold."""
-        mine = noting(context, outputs)
-        for one in asked:
-            answer = one(mine)
-            if hasattr(type(answer), "__await__"):
-                refuse_awaitable(answer)
-            if not answer:
-                return False
-        return True
-
-    async def aquestion(self, asked: list[Function], context: Shared | Given, **outputs: Any) -> bool:
-        """The same, where one of them is to be awaited."""
-        mine = noting(context, outputs)
-        for one in asked:
-            answer = one(mine)
-            if not (await answer if hasattr(type(answer), "__await__") else answer):
-                return False
-        return True
-
-    def _begin(self, mine: Noting) -> int:
-        """How many attempts were over when this one began."""
-        if mine.run is None:
-            return 0
-        state = mine.run.hooked[self.id]
-        state.number += 1
-        state.began = state.began or time.time()
-        return state.over
-
-    def _succeed(self, mine: Noting, at: int, output: Any) -> Any:
-        if type(output) in UNUSUAL:
-            refuse_awaitable(output)
-        if mine.run is None or mine.run.hooked[self.id].over == at:
-            self._call_hooks("on_success", mine.run, mine, StageStatus.SUCCESS, output=output)
-        return self._ended(mine, output)
-
-    def _ended(self, mine: Noting, output: Any) -> Any:
-        """What an attempt hands back."""
-        writes = mine.written() if mine.touched else None
-        mine.close(output)
-        return output if writes is None else Written(output, {self.id: writes})
-
-    def _fail(self, mine: Noting, at: int, error: Exception) -> None:
-        run = mine.run
-        if run is None or run.hooked[self.id].over != at:
-            return
-        if run.hooked[self.id].number > self.retry_count:
-            self.give_up(run, text_of(error) or type(error).__name__)
-
-    def give_up(self, run: Shared, error: str) -> None:
-        """Calls ``on_failure``, unless that has been done."""
-        state = run.hooked[self.id]
-        if state.unsaid:
-            state.unsaid.pop()
-            mine = noting(run, {})
-            self._call_hooks("on_failure", run, mine, StageStatus.FAILED, error=error)
-            state.last_words = mine.written()
-
-    def _call_hooks(
-        self,
-        word: str,
-        run: Shared | None,
-        mine: Noting,
-        status: StageStatus,
-        output: Any = None,
-        error: str | None = None,
-    ) -> None:
-        now = time.time()
-        began = run.hooked[self.id].began if run is not None else 0.0
-        for stage in self.hooked:
-            result = StageResult(stage.stage_id, status, output, error, moment(began or now), moment(now))
-            try:
-                getattr(stage, word)(result, mine)
-            except KeyboardInterrupt:
-                raise
-            except BaseException:
-                _LOG.exception(
-                    "%s of stage %r raised; the stage's end stays what it is", word, stage.stage_id
-                )
 
 
 def output_key(id: str) -> str:

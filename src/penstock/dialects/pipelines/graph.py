@@ -10,7 +10,8 @@ from penstock.core.errors import GraphError, nearest
 from penstock.core.graph import Graph
 from penstock.core.model import Accepts, Condition, Need, Node, RetryPolicy, Timeout
 
-from .context import StageCalls, output_key
+from .attempts import StageCalls
+from .context import output_key
 from .stages import ConditionalStage, FunctionStage, Stage, awaits, id_of, is_plain
 
 _FIRST_WAIT = 0.1

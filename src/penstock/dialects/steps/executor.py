@@ -181,12 +181,11 @@ class PipelineExecutor:
             if run.prepared is None:
                 raise InputError("targets: the list is empty, so there is nothing to run")
             prepared = run.prepared
-            try:
-                self._run_here(run, prepared)
-            except RunCancelled:  # of the run around it
-                if run.prepared is not None:  # asked twice, that one did not wait for the end
-                    raise
-            return prepared.result()
+            self._run_here(run, prepared)
+            result = prepared.result()
+            if run.prepared is not None:  # cancelled twice, and so nobody waited for its end
+                raise RunCancelled(f"run {result.run_id} cancelled", result)
+            return result
 
     def inputs(self) -> tuple[Input, ...]:
         """The inputs of a run: none."""
