@@ -2,6 +2,7 @@
 
 import os
 import runpy
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -255,9 +256,10 @@ TOPS = {
         "from {module} import {name}\nf = {name}({args})",
         "from {module} import {name} as N\nf = N({args})",
         "from {module} import *\nf = {name}({args})",
+        "from {home} import {name}\nf = {name}({args})",
         "import {module}\nf = {module}.{name}({args})",
         "import {module} as m\nf = m.{name}({args})",
-        "from importlib import import_module\nfrom {above} import {leaf} as m\nf = m.{name}({args})",
+        "from {above} import {leaf} as m\nf = m.{name}({args})",
         "import {module}\nfrom penstock import dialects\nf = {under}.{name}({args})",
         "from typing import TYPE_CHECKING\nif 1:\n    from {module} import {name}\nf = {name}({args})",
         "with open(__file__):\n    from {module} import {name}\n    f: object = {name}({args})",
@@ -270,7 +272,9 @@ def test_each_class_is_found_whichever_way_it_is_imported(tmp_path, module, way)
     if not above and "{above}" in way:
         pytest.skip("nothing is above it")
     under = module.removeprefix("penstock.") if module.startswith("penstock.dialects.") else module
-    source = way.format(module=module, name=name, args=args, above=above, leaf=leaf, under=under)
+    home = getattr(import_module(module), name).__module__
+    words = {"module": module, "name": name, "args": args, "above": above, "leaf": leaf, "under": under}
+    source = way.format(**words, home=home)
     found = alike(tmp_path / "x.py", f"import {module} as _\n{STAGE}{source}\n")
     assert found == [("f", "x", 1 if name == "PipelineDefinition" else 0)]
 

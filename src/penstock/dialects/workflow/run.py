@@ -17,14 +17,13 @@ from .view import Progress, ResultsSoFar, Teller, View
 _GRACE = 0.25
 """Seconds for running tasks to end when the workflow's time is over, if no options say anything else."""
 
-_USUAL_GRACE = RunOptions().grace
-
 
 class How(NamedTuple):
     """How a workflow runs.
 
     Attributes:
         name, timeout, fail_fast, progress_callback, max_concurrent: As of `Workflow`.
+        is_brief: Nobody has said what grace there is.
     """
 
     name: str
@@ -32,6 +31,7 @@ class How(NamedTuple):
     fail_fast: bool
     progress_callback: Progress | None
     max_concurrent: int | None
+    is_brief: bool
 
 
 class Run:
@@ -70,7 +70,7 @@ class Run:
         fields: dict[str, Any] = {name: getattr(given, name) for name in given.__match_args__}
         fields["on_failure"] = "drain" if how.fail_fast else "continue"
         self.view.deadline = fields["deadline"] = _smaller(given.deadline, how.timeout)
-        if how.timeout is not None and given.grace == _USUAL_GRACE:
+        if how.timeout is not None and how.is_brief:
             fields["grace"] = _GRACE
         fields["max_concurrency"] = _smaller(given.max_concurrency, how.max_concurrent)
         if how.progress_callback is not None:

@@ -177,7 +177,7 @@ class Workflow:
         """
         if inputs:
             raise InputError(f"workflow {self.name!r} takes no input {next(iter(inputs))!r}; it takes none")
-        run = self._begin(runner, options, targets)
+        run = self._begin(runner, options, targets, from_outside=True)
         try:
             return wiring.run_prepared(run.prepared)
         finally:
@@ -250,9 +250,16 @@ class Workflow:
                 raise TaskFailedError(name, task.get_result())
 
     def _begin(
-        self, runner: str | Runner | Pool | None, options: RunOptions | None, targets: Any = None
+        self,
+        runner: str | Runner | Pool | None,
+        options: RunOptions | None,
+        targets: Any = None,
+        *,
+        from_outside: bool = False,
     ) -> Run:
-        how = How(self.name, self.timeout, self.fail_fast, self.progress_callback, self.max_concurrent)
+        # From outside, by the command line, options come always, and nobody can give a grace there.
+        brief = options is None or (from_outside and options.grace == RunOptions().grace)
+        how = How(self.name, self.timeout, self.fail_fast, self.progress_callback, self.max_concurrent, brief)
         run = Run(self.graph(), self.tasks, how, runner, options, targets)
         with self._lock:
             if self._current is not None:
