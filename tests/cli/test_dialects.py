@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -668,7 +669,7 @@ def test_a_workflow_whose_own_time_is_over(call, failing):
 def test_a_late_workflow_waits_here_no_longer_than_when_python_runs_it():
     graces = []
     workflow = Workflow("late", timeout=60).add_task("one", len, ["text"])
-    observers = [lambda event: graces.append(event.options["grace"]) if isinstance(event, RunStarted) else 0]
+    observers: Any = [lambda e: graces.append(e.options["grace"]) if isinstance(e, RunStarted) else 0]
     workflow.run(options=RunOptions(observers=observers, grace=7))
     workflow.run_with({}, options=RunOptions(observers=observers))
     assert graces == [7, 0.25]
@@ -888,7 +889,7 @@ def test_what_a_dialect_will_not_do_is_said_in_one_line(call, files):
 
 
 def test_a_bug_of_ours_keeps_its_traceback(call, folder, monkeypatch):
-    monkeypatch.setattr(wiring, "run_prepared", lambda prepared: wiring.drawing(None))
+    monkeypatch.setattr(wiring, "run_prepared", lambda prepared: prepared.no_such_thing)
     with pytest.raises(AttributeError):
         call("run", "sales.py")
 
