@@ -9,7 +9,6 @@ from typing import Any
 from penstock.core.result import RunResult
 
 DEEPEST = 100
-_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
 class NotPlain(Exception):

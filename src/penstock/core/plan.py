@@ -430,10 +430,6 @@ class Plan:
         self.paths = [NodePath(of.id) for of in self.nodes]
         return self.paths
 
-    def site_of_node(self, node: int) -> int:
-        """The site at which the node itself stands, not a group of it."""
-        return self._site(self.graph.scope_of[self.graph.index[self.nodes[node].id]], node)
-
     def needs_of(self, node: int) -> tuple[SiteNeed, ...]:
         """The needs of a node as seen from its row, in the order of definition."""
         known = self._needs.get(node)
