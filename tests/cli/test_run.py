@@ -130,8 +130,8 @@ def test_one_json_object_and_nothing_else(call, files):
     assert "imported" in told.err
     found = json.loads(told.out)
     assert set(found) == {
-        "run_id", "flow", "status", "reason", "duration", "nodes", "outputs", "outputs_left_out", "tolerated",
-        "abandoned", "warnings",
+        "run_id", "flow", "status", "reason", "began", "duration", "nodes", "outputs", "outputs_left_out",
+        "tolerated", "abandoned", "warnings",
     }  # fmt: skip
     assert (found["run_id"], found["flow"], found["status"]) == ("RUN", "orders", "succeeded")
     assert found["outputs"] == {"publish": {"total": 5.5}}

@@ -36,6 +36,7 @@ def as_json(result: RunResult, tally: Any) -> str:
         "flow": tally.flow,
         "status": result.status.value,
         "reason": result.reason or None,
+        "began": result.began,
         "duration": result.duration,
         "nodes": {id: _node(result, id, row) for id, row in tally.rows.items()},
         "outputs": outputs,

@@ -31,10 +31,8 @@ class StageCalls:
         self.execute: Function = stage._call()
 
     def call(self, context: Shared | Given, **outputs: Any) -> Any:
-        """One attempt."""
+        """One attempt of a stage without hooks."""
         mine = noting(context, outputs)
-        if self.hooked:
-            return self._hooked_call(mine)
         output = self.execute(mine)
         if mine.touched or output is mine:
             return self._ended(mine, output)
@@ -42,17 +40,17 @@ class StageCalls:
         return output
 
     async def acall(self, context: Shared | Given, **outputs: Any) -> Any:
-        """One attempt, awaited."""
+        """The same, awaited."""
         mine = noting(context, outputs)
-        if self.hooked:
-            return await self._hooked_acall(mine)
         output = await self.execute(mine)
         if mine.touched or output is mine:
             return self._ended(mine, output)
         mine.outputs = NO_OUTPUTS
         return output
 
-    def _hooked_call(self, mine: Noting) -> Any:
+    def hooked_call(self, context: Shared | Given, **outputs: Any) -> Any:
+        """One attempt of a stage with hooks."""
+        mine = noting(context, outputs)
         at = self._begin(mine)
         try:
             output = self.execute(mine)
@@ -61,7 +59,9 @@ class StageCalls:
             raise
         return self._succeed(mine, at, output)
 
-    async def _hooked_acall(self, mine: Noting) -> Any:
+    async def hooked_acall(self, context: Shared | Given, **outputs: Any) -> Any:
+        """The same, awaited."""
+        mine = noting(context, outputs)
         at = self._begin(mine)
         try:
             output = await self.execute(mine)

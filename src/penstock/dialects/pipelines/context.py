@@ -35,7 +35,7 @@ def _noting(method: Callable[..., Any]) -> Any:
             return method(self, *args)
         finally:
             both = {**before, **self}
-            self.touched += [k for k in both if before.get(k, NOTHING) is not self.get(k, NOTHING)]
+            self.touch(k for k in both if before.get(k, NOTHING) is not self.get(k, NOTHING))
 
     return call
 
@@ -51,13 +51,19 @@ class Noting(Given):
     Attributes:
         run: What it is a copy of; None where that is itself a copy, as in another process.
         outputs: Of all stages so far.
-        touched: Keys that were written.
+        touched: Keys that were written; None if none was, as in most attempts.
     """
 
     __slots__ = ("outputs", "run", "touched")  # and no __init__: one is made for every attempt
     run: Shared | None
     outputs: Outputs
-    touched: list[Any]
+    touched: list[Any] | None
+
+    def touch(self, keys: Iterable[Any]) -> None:
+        """Notes keys that were written."""
+        if self.touched is None:
+            self.touched = []
+        self.touched += keys
 
     def complete(self) -> None:
         """Takes in all outputs that there are so far."""
@@ -91,12 +97,12 @@ class Noting(Given):
 
     def __setitem__(self, key: str, value: Any) -> None:
         super().__setitem__(key, value)
-        self.touched.append(key)
+        self.touch((key,))
 
     def __delitem__(self, key: str) -> None:
         self.complete()  # first, or it would come in again
         super().__delitem__(key)
-        self.touched.append(key)
+        self.touch((key,))
 
     def pop(self, key: str, *default: Any) -> Any:
         if key not in self:
@@ -113,7 +119,7 @@ class Noting(Given):
     def update(self, *given: Any, **named: Any) -> None:
         new = dict(*given, **named)
         super().update(new)
-        self.touched += new
+        self.touch(new)
 
     __iter__, __reversed__, __len__ = (
         _of_all(dict.__iter__),
@@ -131,7 +137,7 @@ class Noting(Given):
 
     def written(self) -> Given:
         """What was written; `NOTHING` for what was deleted."""
-        return {key: self.get(key, NOTHING) for key in self.touched}
+        return {key: self.get(key, NOTHING) for key in self.touched or ()}
 
 
 def noting(context: Shared | Given, outputs: Mapping[str, Any]) -> Noting:
@@ -143,19 +149,19 @@ def noting(context: Shared | Given, outputs: Mapping[str, Any]) -> Noting:
     """
     if isinstance(context, dict):
         mine = Noting({**outputs, **context})
-        mine.touched, mine.run, mine.outputs = [], None, NO_OUTPUTS
+        mine.touched, mine.run, mine.outputs = None, None, NO_OUTPUTS
         return mine
     if context.own:
         mine = Noting(context.own)
         _update(mine, outputs)
     else:
         mine = Noting(outputs or context.outputs.one())  # what looks empty from C is not asked for more
-    for key, value in context.over.items():
+    for key, value in context.over.items() if context.over else ():
         if value is NOTHING:
             _pop(mine, key, None)
         else:
             _set(mine, key, value)
-    mine.touched, mine.run, mine.outputs = [], context, context.outputs
+    mine.touched, mine.run, mine.outputs = None, context, context.outputs
     return mine
 
 

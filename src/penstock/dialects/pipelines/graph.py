@@ -144,6 +144,9 @@ def _above(chain: list[Stage]) -> list[str]:
 def _node(chain: list[Stage], calls: StageCalls, jitter: bool) -> Node:
     stage, above = chain[0], _above(chain)
     is_async = awaits(calls.execute)
+    call: Any = calls.acall if is_async else calls.call
+    if calls.hooked:
+        call = calls.hooked_acall if is_async else calls.hooked_call
     retry = None
     if calls.retry_count:
         retry = RetryPolicy(calls.retry_count + 1, _FIRST_WAIT, _NO_CAP, jitter="none")
@@ -157,7 +160,7 @@ def _node(chain: list[Stage], calls: StageCalls, jitter: bool) -> Node:
         when = Condition(ask, needs, is_async=later, shared="context")
     return Node(
         stage.stage_id,
-        calls.acall if is_async else calls.call,
+        call,
         tuple([Need(one, "use", output_key(one), Accepts.CONDITION) for one in above]),
         is_async=is_async,
         retry=retry,

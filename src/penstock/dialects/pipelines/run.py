@@ -100,11 +100,11 @@ class Run:
 def stage_results(nodes: Iterable[NodeResult]) -> list[StageResult]:
     """How stages ended."""
     found: list[StageResult] = []
-    good, at, tz = StageStatus.SUCCESS, datetime.fromtimestamp, UTC
+    succeeded, good, at, tz = NodeStatus.SUCCEEDED, StageStatus.SUCCESS, datetime.fromtimestamp, UTC
     end, over = at(0, tz), None
     for node in nodes:
         id, status, _, value, _, _, _, _, _, _, _, began, ended = node
-        if status is NodeStatus.SUCCEEDED and began is not None and ended is not None:
+        if status is succeeded and began is not None and ended is not None:
             start = end if began == over else at(began, tz)  # many a stage follows another at once
             over, end = ended, at(ended, tz)
             found.append(StageResult(id, good, value, None, start, end))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import takewhile
-from operator import is_
 from typing import Any
 
 from penstock.core import errors
@@ -36,7 +35,7 @@ class TaskGraph:
             CycleError: They run in a circle.
         """
         facts, kept = _facts(tasks.values()), self._kept
-        if kept is not None and len(facts) == len(kept[0]) and all(map(is_, facts, kept[0])):
+        if kept is not None and _same(facts, kept[0]):
             return kept[1]
         for name_in, task in tasks.items():
             task._check()
@@ -58,8 +57,18 @@ class TaskGraph:
         return graph
 
 
+def _same(facts: list[Any], others: list[Any]) -> bool:
+    try:
+        return facts == others
+    except Exception:  # somebody's own objects, which cannot be compared
+        return False
+
+
 def _facts(tasks: Iterable[Task]) -> list[Any]:
-    """All that the graph of some tasks is made of: as long as these are the same objects, so is the graph."""
+    """All that the graph of some tasks is made of: as long as that is the same, so is the graph.
+
+    Of arguments the ids are taken, for 1 equals True; the graph keeps them alive.
+    """
     found: list[Any] = []
     for task in tasks:
         found += (
@@ -68,7 +77,7 @@ def _facts(tasks: Iterable[Task]) -> list[Any]:
         )  # fmt: skip
         if task.args or task.kwargs:
             kwargs = task.kwargs or {}
-            found += (*task.args, _END, *kwargs, *kwargs.values())
+            found += (*map(id, task.args), _END, *kwargs, *map(id, kwargs.values()))
         found += task.dependencies
         found.append(_END)
     return found

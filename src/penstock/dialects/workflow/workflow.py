@@ -265,8 +265,9 @@ class Workflow:
             if self._current is not None:
                 raise WorkflowError(f"Workflow {self.name!r} is already running")
             self._current = run
+        live = run.view.task
         for task in run.tasks.values():
-            task._live = run.view.task
+            task._live = live
         self.task_results = run.results
         return run
 
