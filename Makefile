@@ -9,7 +9,7 @@ STAMP := .venv/.installed
 PYTEST := $(BIN)/python -m pytest -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check format bench uncovered lock clean
+.PHONY: help setup demo test test-all check format bench bench-peers uncovered lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -63,6 +63,9 @@ format: $(STAMP) ## put the sources into their format and mend what ruff can men
 bench: $(STAMP) ## measure against the hand-written floors
 	$(BIN)/python -m bench
 
+bench-peers: $(STAMP) ## measure DBOS and LangGraph beside Penstock, each in .bench/peers (installs them)
+	$(BIN)/python -m bench.peers
+
 uncovered: $(STAMP) ## list the failure modes that no test is named after
 	$(BIN)/python scripts/uncovered.py
 
@@ -71,5 +74,5 @@ lock: ## compile requirements-dev.in to requirements-dev.txt (needs uv); nothing
 		--exclude-newer "$$(date -u -d '7 days ago' +%Y-%m-%d)" requirements-dev.in -o requirements-dev.txt
 
 clean: ## remove all that these commands made: .venv, build, caches
-	rm -rf .venv build dist htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
+	rm -rf .venv .bench build dist htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
 	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -46,6 +46,10 @@ METHOD = """\
 * **Memory** is counted by `tracemalloc` in a process of its own, for steps that all give `None`, after the
   run. The flow's definitions count only where that is said, the names of the steps never. The resident set
   is the most that a process without `tracemalloc` came to, less what it had before it defined anything.
+* **Durable runs** stand beside raw SQLite: one table of numbered rows of 150 bytes, which are there before
+  the clock starts, inserted and committed one by one, in WAL mode, with `synchronous=NORMAL` for level
+  `process` and `FULL` for level `power`. Each repetition has a database of its own in the repository's
+  folder, open before the clock starts. These floors are in `bench/durable_floors.py`.
 * **Makespan of workflows** is played on a virtual clock through the real state machine. All its figures are
   multiples of a lower bound: the critical path, or all work spread evenly over the workers, whichever is
   longer. The quartiles of an average are those of the traces' own ratios.

@@ -39,7 +39,7 @@ MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 60
 MAX_PUBLIC_METHODS = 20
 MAX_PARAMETERS = 8
-MAX_MACHINE_LINES = 2_000  # docs/decisions/0007
+MAX_MACHINE_LINES = 2_100  # docs/decisions/0007
 
 # Signatures with more parameters, by qualified name: those that the dialects' documents give, and the two
 # whose options are one TypedDict.
@@ -593,7 +593,7 @@ PLANTED: dict[Checker, list[tuple[str, str, str]]] = {
         ("core/a.py", "class A:\n  @staticmethod\n  def f(a,b,c,d,e,f,g,h,i): ...", "A.f"),
     ],
     rule_6_machine_is_small: [
-        ("core/machine/a.py", lines(2_000), "2003 lines"),
+        ("core/machine/a.py", lines(2_100), "2103 lines"),
     ],
 }
 """By rule: a file below penstock/, its text, and what the complaint says."""

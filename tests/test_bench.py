@@ -1,15 +1,34 @@
 """The bench: its floors do the same work as Penstock, and every row can be measured. No time is asserted."""
 
 import asyncio
+import re
+import subprocess
+import sys
+from pathlib import Path
 from random import Random
 
 import pytest
 
 from bench import __main__ as bench
-from bench import cost_rows, floors, memory, page, process, run_rows, shapes, sleeping, traces
+from bench import (
+    cost_rows,
+    durable_floors,
+    durable_rows,
+    floors,
+    memory,
+    page,
+    process,
+    run_rows,
+    shapes,
+    sleeping,
+    traces,
+)
 from bench.measure import Line, Scale, Spread, same_values, spread
+from bench.peers import __main__ as peers
+from bench.peers import apart
 from penstock import RunOptions
 
+ROOT = Path(__file__).resolve().parents[1]
 TINY = Scale("tiny", 20, 60, 25, 2, 1, 1, 1, 1, 2_000)
 SIZES = (2, 3, 20, 137)
 MAKERS = [*shapes.SHAPES, lambda steps: shapes.layered(steps, 5)]
@@ -120,6 +139,8 @@ IN_PROCESS = (
 
 def test_every_row_has_a_name():
     named = set(bench.ROWS.values())
+    durable = {durable_rows.chains, durable_rows.wide, durable_rows.maps, durable_rows.resume}
+    assert {*durable, durable_rows.sizes, durable_rows.listing} < named
     assert {*IN_PROCESS, run_rows.values, memory.memory, process.process, sleeping.sleeping} < named
 
 
@@ -169,3 +190,149 @@ def test_verdicts(figure, verdict):
 def test_spread_of_one_and_of_many():
     assert spread([2.0]) == (2.0, 2.0, 2.0)
     assert spread([1.0, 2.0, 3.0, 4.0, 5.0]) == (3.0, 2.0, 4.0)
+
+
+# --- durable runs, and others' engines ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def room(tmp_path, monkeypatch):
+    monkeypatch.setattr(durable_floors, "ROOM", tmp_path / "room")
+    return tmp_path
+
+
+@pytest.mark.parametrize("level", ["process", "power"])
+def test_the_floor_of_durable_runs_keeps_all_its_rows(room, level):
+    rows = durable_floors.bodies(40)
+    assert {len(row) for row in rows} == {durable_floors.ROW}
+    with durable_floors.fresh_folder() as folder:
+        raw = durable_floors.Raw(folder / "raw.db", level)
+        durable_floors.commit_each(raw, rows)
+        raw.close()
+        assert durable_floors.read_all(folder / "raw.db") == 40
+        assert durable_floors.letters(folder / "raw.db") == 40 * durable_floors.ROW
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        durable_rows.maps,
+        durable_rows.sizes,
+        pytest.param(durable_rows.chains, marks=pytest.mark.slow),
+        pytest.param(durable_rows.wide, marks=pytest.mark.slow),
+        pytest.param(durable_rows.resume, marks=pytest.mark.slow),
+    ],
+    ids=lambda rows: rows.__name__,
+)
+def test_durable_rows_are_measured(room, rows):
+    lines = list(rows(TINY))
+    assert lines
+    for line in lines:
+        assert 0 < line.figure.low <= line.figure.median <= line.figure.high
+        assert line.work in page.terminal(line)
+    assert list((room / "room").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_listing_is_measured_and_its_large_journal_deleted(room, monkeypatch):
+    monkeypatch.setattr(durable_rows, "MB", 1_000)
+    lines = list(durable_rows.listing(TINY))
+    assert len(lines) == 2
+    assert list((room / "room").iterdir()) == []
+
+
+def test_listing_is_left_out_where_there_is_no_room(room, monkeypatch, capsys):
+    monkeypatch.setattr(durable_floors, "free", lambda: 10_000_000)
+    assert list(durable_rows.listing(TINY)) == []
+    assert "no room for a journal of 20 MB" in capsys.readouterr().out
+
+
+def test_a_recorded_run_that_gives_something_else_is_noticed(room, monkeypatch):
+    shape = shapes.chain(5)
+    other = shapes.flow_of(shapes.chain(5), shapes.COROUTINE).run(override={"s2": 7})
+    monkeypatch.setattr(durable_rows, "stored", lambda flow, store, **how: other)
+    with pytest.raises(AssertionError, match="chain: a recorded run gives 9, then 9"):
+        durable_rows.checked(shapes.flow_of(shape, shapes.COROUTINE), shape)
+
+
+@pytest.mark.parametrize("peer", peers.PEERS)
+def test_the_versions_of_peers_are_pinned_and_say_not_where_they_come_from(peer):
+    text = (peers.HERE / f"requirements-{peer}.txt").read_text("utf-8")
+    pins = [line for line in text.splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9a-z.]+", pin) for pin in pins), pins
+    assert any(pin.startswith(f"{peer}==") for pin in pins)
+
+
+def test_peers_can_reach_nothing_but_this_machine():
+    code = """
+import socket
+from bench.peers import apart
+
+apart.stay_here()
+for address in (("192.0.2.1", 9), ("203.0.113.7", 443)):
+    for way in ("connect", "connect_ex"):
+        try:
+            getattr(socket.socket(), way)(address)
+        except ConnectionRefusedError as error:
+            print(error)
+server = socket.create_server(("127.0.0.1", 0))
+print(socket.create_connection(server.getsockname()).getpeername()[0])
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    told = ["a peer wanted to talk to 192.0.2.1"] * 2 + ["a peer wanted to talk to 203.0.113.7"] * 2
+    assert done.stdout.splitlines() == [*told, "127.0.0.1"]
+
+
+def test_peers_see_nothing_of_the_users_settings(monkeypatch):
+    monkeypatch.setenv("LANGSMITH_API_KEY", "secret")
+    monkeypatch.setenv("DBOS_CONDUCTOR_KEY", "secret")
+    monkeypatch.setenv("LANGSMITH_TRACING", "true")
+    given = apart.environment()
+    assert "secret" not in given.values()
+    assert given["LANGSMITH_TRACING"] == "false"
+    assert given["PATH"]
+
+
+def test_a_peer_that_cannot_be_installed_is_named(room, monkeypatch, capsys):
+    def call(command, **how):
+        raise peers.Failed("no route to any registry")
+
+    monkeypatch.setattr(peers, "call", call)
+    monkeypatch.setattr(peers, "ROOT", room)
+    monkeypatch.setattr(peers, "PAGE", room / "page.md")
+    assert peers.main([]) == 1
+    assert "not measured: dbos: could not be installed: no route to any registry" in capsys.readouterr().out
+    assert not (room / "page.md").exists()
+
+
+def test_the_page_beside_others_holds_what_was_measured(room, monkeypatch, capsys):
+    def script(python, name, shape, how, steps, value):
+        us = {"raw": 200.0, "penstock": 250.0}.get(name, 1_000.0)
+        told = {"us": us, "bytes": 300.0, "journal": "wal", "sqlite": "3", "versions": {name: "9.9"}}
+        return {**told, "value": value}
+
+    monkeypatch.setattr(peers, "environment", lambda peer: room / peer)
+    monkeypatch.setattr(peers, "script", script)
+    monkeypatch.setattr(peers, "PAGE", room / "page.md")
+    assert peers.main(["--quick"]) == 0
+    assert not (room / "page.md").exists()
+    assert peers.main([]) == 0
+    text = (room / "page.md").read_text("utf-8")
+    for row in peers.ROWS:
+        assert f"| {row.work} | 200 µs | 250 µs | 1000 µs | 4.00 × (4.00–4.00) |" in text
+    assert "* dbos 9.9" in text
+    assert str(room) not in text
+
+
+def test_a_script_that_gives_something_else_is_not_measured(room, monkeypatch):
+    monkeypatch.setattr(peers, "call", lambda command, **how: '{"value": 7}\n')
+    with pytest.raises(peers.Failed, match="raw gave 7, not 8"):
+        peers.script(Path(sys.executable), "raw", "rows", "FULL", 10, 8)
+
+
+def test_why_a_command_failed_is_its_last_word():
+    with pytest.raises(peers.Failed, match=r"^ValueError: no$"):
+        peers.call([sys.executable, "-c", "raise ValueError('no')"])
+    with pytest.raises(peers.Failed, match="not done after 0 s"):
+        peers.call([sys.executable, "-c", "import time; time.sleep(60)"], seconds=0.1)

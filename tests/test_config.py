@@ -31,6 +31,8 @@ BOTH: dict[str, tuple[str, Any, str, Any]] = {
     "values": ('"copied"', "copied", "shared", "shared"),
     "seed": ("-1", -1, "42", 42),
     "workdir": ('"/var/work"', "/var/work", "elsewhere", "elsewhere"),
+    "durability": ('"power"', "power", "process", "process"),
+    "max_recoveries": ("3", 3, "0", 0),
 }
 
 
@@ -74,8 +76,11 @@ def test_every_option_is_in_the_table_above():
     assert tuple(BOTH) == OPTIONS
 
 
+OF_ONE_RUN = {"tags", "observers", "context_vars", "on_change", "rerun"}
+
+
 def test_every_option_but_the_runner_is_an_option_of_runs():
-    assert set(OPTIONS) - {"runner"} == set(RunOptions._fields) - {"tags", "observers", "context_vars"}
+    assert set(OPTIONS) - {"runner"} == set(RunOptions._fields) - OF_ONE_RUN
 
 
 @pytest.mark.parametrize("name", BOTH)
@@ -297,6 +302,8 @@ BAD = {
     "values": ("'moved'", " is 'shared' or 'copied', not 'moved'"),
     "seed": ("1.5", " must be an int, not 1.5"),
     "workdir": ("'a\\u0000b'", " is a path, and no path has a NUL character: 'a\\x00b'"),
+    "durability": ("'memory'", " is 'process' or 'power', not 'memory'"),
+    "max_recoveries": ("-1", " must be an int of at least 0, not -1"),
 }
 
 

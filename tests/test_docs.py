@@ -251,6 +251,7 @@ job  run …
 $ penstock run job.py --input n=0
 …
 ✗ failed in …
+penstock: to go on: penstock resume …
 $ echo $?
 1
 $ make nothing
@@ -267,8 +268,8 @@ def test_a_good_page_passes(player: Player) -> None:
     ("old", "new", "complaint"),
     [
         ("0.25\n", "0.5\n", "page:18: the page shows\n0.5\n\nand it is\n0.25"),
-        ("$ echo $?\n1", "$ echo $?\n2", "page:29: the command before this line exits with 1"),
-        ("$ echo $?\n1\n", "", "page:30: the command before this line exits with 1"),
+        ("$ echo $?\n1", "$ echo $?\n2", "page:30: the command before this line exits with 1"),
+        ("$ echo $?\n1\n", "", "page:31: the command before this line exits with 1"),
         ("✗ failed", "✓ succeeded", "page:27: the page shows"),
         ("job  run …\n", "jib  run …\n", "page:22: the page shows"),
         ("```text\n0.25", "  ```text\n0.25", "page: an indented fence would not be run"),
@@ -322,6 +323,8 @@ MEMBERS: dict[str, type] = {
     "FlowResult": FlowResult,
     "FlowHandle": FlowHandle,
     "NodeResult": NodeResult,
+    "History": penstock.History,
+    "StoredRun": penstock.StoredRun,
 }
 """Classes whose public members the reference has to name; those that only runners call are left out."""
 
@@ -423,7 +426,7 @@ def missing_commands(page: str) -> list[str]:
         mine = section(page, f"penstock {command}")
         missing += [f"penstock {command}"] if not mine.strip() else []
         parser = argparse.ArgumentParser()
-        importlib.import_module(f"penstock.cli.commands.{command}").configure(parser)
+        app.module_of(command).configure(parser)
         for action in parser._actions:
             words = [*action.option_strings, *(action.choices or ())]
             if "--help" not in words:
@@ -589,6 +592,8 @@ OBJECTS = {
     "policy": penstock.RetryPolicy,
     "result": FlowResult,
     "handle": FlowHandle,
+    "history": penstock.History,
+    "run": penstock.StoredRun,
 }
 
 

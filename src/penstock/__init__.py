@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 # A public name stands three times below: in _HOME for the interpreter, in the imports for type checkers and
-# editors, in __all__ for both. tests/test_face.py holds the three together.
+# editors, in __all__ for both. tests/test_face.py holds the three together. `open` is not in __all__: a star
+# must not take the place of Python's own.
 _HOME = {
     "Abandoned": "penstock.core.model",
+    "CannotDecode": "penstock.core.errors",
     "Context": "penstock.flow",
     "CycleError": "penstock.core.errors",
     "Failure": "penstock.core.model",
@@ -19,12 +21,15 @@ _HOME = {
     "FlowHandle": "penstock.flow",
     "FlowResult": "penstock.flow",
     "Graph": "penstock.core.graph",
+    "GraphChanged": "penstock.core.errors",
     "GraphError": "penstock.core.errors",
+    "History": "penstock.core.history",
     "InputError": "penstock.core.errors",
     "Limit": "penstock.core.model",
     "Node": "penstock.core.model",
     "NodeResult": "penstock.core.result",
     "NodeStatus": "penstock.core.model",
+    "NotStorable": "penstock.core.errors",
     "Ok": "penstock.core.model",
     "Outcome": "penstock.core.model",
     "PenstockError": "penstock.core.errors",
@@ -32,24 +37,32 @@ _HOME = {
     "Rate": "penstock.core.model",
     "RetryAfter": "penstock.core.errors",
     "RetryPolicy": "penstock.core.model",
+    "RunBusy": "penstock.core.errors",
     "RunCancelled": "penstock.core.errors",
+    "RunExists": "penstock.core.errors",
     "RunFailed": "penstock.core.errors",
+    "RunNotFound": "penstock.core.errors",
     "RunOptions": "penstock.core.model",
     "RunResult": "penstock.core.result",
     "RunStatus": "penstock.core.model",
+    "Secret": "penstock.core.secrets",
     "Skip": "penstock.core.model",
     "SkipCause": "penstock.core.model",
     "Step": "penstock.flow",
+    "StoreError": "penstock.core.errors",
+    "StoredRun": "penstock.core.history",
     "Timeout": "penstock.core.model",
     "config": "penstock",
     "each": "penstock.flow",
     "events": "penstock.core",
     "fold": "penstock.flow",
     "gather": "penstock.flow",
+    "open": "penstock.wiring",
     "optional": "penstock.flow",
     "outcome": "penstock.flow",
     "param": "penstock.flow",
     "processes": "penstock.wiring",
+    "register": "penstock.core.codec",
     "repeat": "penstock.flow",
     "switch": "penstock.flow",
     "use": "penstock.flow",
@@ -58,6 +71,7 @@ _MODULES = ("config", "events")
 
 __all__ = [
     "Abandoned",
+    "CannotDecode",
     "Context",
     "CycleError",
     "Failure",
@@ -65,12 +79,15 @@ __all__ = [
     "FlowHandle",
     "FlowResult",
     "Graph",
+    "GraphChanged",
     "GraphError",
+    "History",
     "InputError",
     "Limit",
     "Node",
     "NodeResult",
     "NodeStatus",
+    "NotStorable",
     "Ok",
     "Outcome",
     "PenstockError",
@@ -78,14 +95,20 @@ __all__ = [
     "Rate",
     "RetryAfter",
     "RetryPolicy",
+    "RunBusy",
     "RunCancelled",
+    "RunExists",
     "RunFailed",
+    "RunNotFound",
     "RunOptions",
     "RunResult",
     "RunStatus",
+    "Secret",
     "Skip",
     "SkipCause",
     "Step",
+    "StoreError",
+    "StoredRun",
     "Timeout",
     "__version__",
     "config",
@@ -97,6 +120,7 @@ __all__ = [
     "outcome",
     "param",
     "processes",
+    "register",
     "repeat",
     "switch",
     "use",
@@ -105,16 +129,25 @@ __all__ = [
 if TYPE_CHECKING:
     from penstock import config
     from penstock.core import events
+    from penstock.core.codec import register
     from penstock.core.errors import (
+        CannotDecode,
         CycleError,
+        GraphChanged,
         GraphError,
         InputError,
+        NotStorable,
         PenstockError,
         RetryAfter,
+        RunBusy,
         RunCancelled,
+        RunExists,
         RunFailed,
+        RunNotFound,
+        StoreError,
     )
     from penstock.core.graph import Graph
+    from penstock.core.history import History, StoredRun
     from penstock.core.model import (
         Abandoned,
         Failure,
@@ -133,6 +166,7 @@ if TYPE_CHECKING:
         Timeout,
     )
     from penstock.core.result import NodeResult, RunResult
+    from penstock.core.secrets import Secret
     from penstock.flow import (
         Context,
         Flow,
@@ -149,16 +183,13 @@ if TYPE_CHECKING:
         switch,
         use,
     )
+    from penstock.wiring import open as open
     from penstock.wiring import processes
 else:  # hidden from type checkers, to which a module with __getattr__ has every name, misspelt ones too
 
     def __getattr__(name):
         home = _HOME.get(name)
         if home is None:
-            if name == "Secret":
-                from penstock.flow.later import refuse
-
-                refuse(name)
             import sys
 
             raise AttributeError(

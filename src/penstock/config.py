@@ -21,7 +21,8 @@ TABLE = "[tool.penstock]"
 PREFIX = "PENSTOCK_"
 
 OF_THE_TESTS = frozenset({
-    "PENSTOCK_GRAPH", "PENSTOCK_GRAPHS", "PENSTOCK_MUTANTS", "PENSTOCK_REQUIRE_ALL", "PENSTOCK_SHARED",
+    "PENSTOCK_FLIPS", "PENSTOCK_GRAPH", "PENSTOCK_GRAPHS", "PENSTOCK_LIFE", "PENSTOCK_LIVES",
+    "PENSTOCK_MUTANTS", "PENSTOCK_REQUIRE_ALL", "PENSTOCK_SHARED",
 })  # fmt: skip
 """Variables that this project's own tests and benchmarks read: runs are made beneath them."""
 
@@ -50,6 +51,8 @@ class Config(Record):
     values: Literal["shared", "copied"] | None = None
     seed: int | None = None
     workdir: str | None = None
+    durability: Literal["process", "power"] | None = None
+    max_recoveries: int | None = None
 
     def __post_init__(self) -> None:
         for name in OPTIONS:

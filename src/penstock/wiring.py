@@ -6,9 +6,10 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Coroutine, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import nullcontext
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from penstock.core.amounts import shown as shown_value
@@ -17,12 +18,13 @@ from penstock.core.engine import Engine
 from penstock.core.errors import GraphError, InputError, nearest
 from penstock.core.graph import Graph
 from penstock.core.handle import Handle
-from penstock.core.model import NOTHING, Node, RunOptions
+from penstock.core.model import NOTHING, Node, RunOptions, RunStatus
 from penstock.core.plan import Plan
 from penstock.core.ports import RUNNERS, Pool, Runner, no_runner
 from penstock.core.result import RunResult
 from penstock.core.shells import run_here, run_on_loop
 from penstock.core.stand_ins import STAND_INS
+from penstock.core.storage import Store, StoreWord
 from penstock.core.subgraph import restrict
 from penstock.core.views import Ended, result_of
 
@@ -30,7 +32,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from penstock.config import Config
+    from penstock.core.codec import Codec
+    from penstock.core.history import History, StoredRun
     from penstock.core.hooks import Hook
+    from penstock.core.keeping import Kept
 
 
 def make_runner(name: str, options: RunOptions) -> Runner:
@@ -86,7 +91,14 @@ _DEFAULTS = RunOptions()
 
 
 class Prepared:
-    """A run that is ready to begin."""
+    """A run that is ready to begin.
+
+    Attributes:
+        hooks: What is called with its result, in order.
+        inputs: As the run has them, however it came to them.
+    """
+
+    _over: float | None = None  # when it ended, if it had before
 
     def __init__(
         self,
@@ -98,13 +110,15 @@ class Prepared:
         runner: str | Runner | Pool | None = None,
         options: RunOptions | None = None,
         shared: MutableMapping[Any, Any] | None = None,
-        hooks: Sequence[Hook] = (),
+        kept: Kept | None = None,
     ) -> None:
-        self._hooks = hooks
-        if options is None:
-            options = _DEFAULTS
-        elif not isinstance(options, RunOptions):
+        self.hooks: Sequence[Hook] = ()
+        self._graph = graph
+        if options is not None and not isinstance(options, RunOptions):
             raise InputError(_not_options(options))
+        if kept is not None:
+            targets, override, options = kept.again(graph, inputs, targets, override, options)
+        options = options or _DEFAULTS
         stand_ins, clock = STAND_INS.get(), None
         if stand_ins is not None:
             options, clock = stand_ins.options(options), stand_ins.clock()
@@ -115,7 +129,7 @@ class Prepared:
         name = given.name if given is not None else cast("str | None", runner)
         awaiting = ("aio",) if given is None or not given.awaits else ("aio", given.name)
         part = restrict(graph, targets, override)
-        inputs = {name: value for name, value in complete(graph, inputs).items() if name in part.inputs}
+        self.inputs = inputs = _inputs(graph, part, inputs, kept)
         plan = _plan(part, name, awaiting, tuple(targets or ()))
         self.runners: dict[str, Runner] = {
             name: given if given is not None and name == given.name else make_runner(name, options)
@@ -129,16 +143,18 @@ class Prepared:
             inputs,
             options,
             self.runners,
-            _run_id(),
-            override=override,
-            targets=targets,
+            kept.run_id if kept is not None else new_run_id(),
+            given=(override, targets),
             clock=clock,
+            durable=kept.durable(plan, inputs, options) if kept is not None else None,
         )
         if shared is not None:
             self.engine.machine.state.shared = shared
         for one in self.runners.values():
             self._listen(one)
         self._known = None if stand_ins is None else stand_ins.ready(self)
+        if kept is not None and kept.is_over:
+            self._known = self._recorded(kept)
 
     def run(self, *, alone: bool = True) -> RunResult:
         """Runs to the end in this thread.
@@ -158,19 +174,27 @@ class Prepared:
                 _run_loop(self._on_loop())
             else:
                 if alone and self._own_runners:
-                    engine.use_lone_runner(inline.make)
+                    engine.lone = inline.make
                 run_here(engine, inline.pump)
         result = self.result()
-        if self._hooks:
+        if self.hooks:
             from penstock.core.hooks import run_hooks
 
-            result.warnings += tuple(run_hooks(self._hooks, result))
+            result.warnings += tuple(run_hooks(self.hooks, result))
+        return result
+
+    def _recorded(self, kept: Kept) -> RunResult:
+        """What a run has come to that is over already."""
+        kept.replay(self.engine.machine.state)
+        self._over = kept.ended
+        result = self.result()
+        kept.close()
         return result
 
     def _listen(self, runner: Any) -> None:
         """Lets a runner that has more to say than its replies say it in the run's warnings."""
         if hasattr(runner, "warn"):
-            runner.warn = self.engine.warn
+            runner.warn = self.engine.warnings.append
         if hasattr(runner, "slow"):
             runner.slow = self.engine.note_slow
 
@@ -189,15 +213,17 @@ class Prepared:
         if self._known is not None:
             return self._known
         self.engine.open(self.inline)
+        if self.engine.durable is not None:
+            self.engine.durable.awaits_commits = True
         try:
             await self._on_loop()
         finally:
-            ended = self.engine.machine.state.finished is not None  # of a cancelled caller too
-            result = self.result() if ended else None
-            if result is not None and self._hooks:
+            put_down = self.engine.durable is not None and self.engine.durable.parked
+            result = self.result() if put_down or self.engine.finished else None  # of a cancelled caller too
+            if result is not None and self.hooks:
                 from penstock.core.hooks import arun_hooks
 
-                result.warnings += tuple(await arun_hooks(self._hooks, result))
+                result.warnings += tuple(await arun_hooks(self.hooks, result))
         assert result is not None
         return result
 
@@ -221,13 +247,20 @@ class Prepared:
     def result(self) -> RunResult:
         """What the run has come to."""
         engine = self.engine
-        return result_of(
+        result = result_of(
             engine.machine.state,
             engine.run_id,
             abandoned=engine.abandoned,
             warnings=engine.warnings,
-            now=engine.clock(),
+            now=engine.clock() if self._over is None else self._over,
         )
+        if engine.durable is not None:
+            if engine.durable.parked:
+                result.status = RunStatus.WAITING
+            store = engine.durable.store
+            where = store.url if store.durable else store
+            result.load = partial(_load, where, engine.run_id, self._graph)
+        return result
 
 
 def _lent(runner: object, options: RunOptions) -> Runner | None:
@@ -250,18 +283,165 @@ def _lent(runner: object, options: RunOptions) -> Runner | None:
     return runner
 
 
+def prepared(
+    graph: Graph,
+    inputs: Mapping[str, Any],
+    *,
+    store: StoreWord = None,
+    run_id: str | None = None,
+    target: str | None = None,
+    hooks: Sequence[Hook] = (),
+    own: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None,
+    **how: Any,
+) -> Prepared:
+    """A run that is ready to begin, or to go on.
+
+    Args:
+        graph: What runs.
+        inputs: By name.
+        store: Where it is kept: a store, or what `open_store` takes; None for nowhere.
+        run_id: Of the run; one that the store knows goes on. None for a new run.
+        target: What the command line was given to find the graph; kept with the run.
+        hooks: What is called with the result, in order.
+        own: What a face keeps with the run besides the inputs of its graph; see `Kept`.
+        how: See `Prepared`.
+
+    Raises:
+        InputError: What was given does not fit the graph; nothing has started.
+        StoreError: The store cannot be used.
+        RunBusy: Another process drives the run.
+        RunExists: The run was given something else.
+        GraphChanged: The code is not what a finished part of the run was made with.
+    """
+    if store is None:
+        if run_id is not None:
+            raise InputError("run_id names a run of a store; say store='runs.db' too")
+        made = Prepared(graph, inputs, **how)
+        made.hooks = hooks
+        return made
+    from penstock.core.keeping import Kept
+
+    opened, ours = open_store(store)
+    kept = Kept(opened, _codec(opened, graph), new_run_id() if run_id is None else run_id, target, owned=ours)
+    kept.version = sys.modules["penstock"].__version__
+    try:
+        if own is not None:
+            kept.own = own
+        if run_id is not None:
+            kept.look()
+        made = Prepared(graph, inputs, kept=kept, **how)
+    except BaseException:
+        kept.release()
+        raise
+    made.hooks = hooks
+    return made
+
+
+def open_store(where: StoreWord, *, read_only: bool = False) -> tuple[Store, bool]:
+    """A store, and whether it was opened by this call, and so must be closed by the caller.
+
+    Args:
+        where: A store; ``"sqlite:///runs.db"``, or the path alone, for a file of SQLite; ``"memory:"``.
+        read_only: Nothing is made or written; one that is handed in is as it is.
+
+    Raises:
+        InputError: It is none of these.
+        StoreError: It cannot be opened.
+    """
+    if isinstance(where, os.PathLike) or (isinstance(where, str) and where):
+        word = os.fspath(where)
+        if word == "memory:":
+            from penstock.stores.memory import MemoryStore
+
+            return MemoryStore(), True
+        scheme, colon, path = word.partition("://")
+        if not colon or scheme == "sqlite":
+            from penstock.stores.sqlite import SqliteStore
+
+            return SqliteStore(path.removeprefix("/") if colon else word, read_only=read_only), True
+        raise InputError(f"there is no store {word!r}: say 'sqlite:///runs.db', a path, or 'memory:'")
+    if isinstance(where, type) or not isinstance(where, Store):
+        raise InputError(
+            f"store takes a path, a word such as 'sqlite:///runs.db', or a store, not {shown_value(where)}"
+        )
+    return where, False
+
+
+def _load(where: str | Store, run_id: str, graph: Graph, id: str) -> Any:
+    """What a node has come to, from where the run is kept: the way to a value that is not in memory any more.
+
+    Raises:
+        StoreError: It cannot be read.
+        KeyError: There is none.
+    """
+    from penstock.core.resume import value_of
+
+    store, ours = open_store(where)
+    try:
+        return value_of(store, run_id, graph, id, _codec(store, graph).decode)
+    finally:
+        if ours:
+            store.close()
+
+
+def texts(graph: Graph) -> Callable[[Any], str]:
+    """What makes the text of a value as a store of this graph's runs would have it; nothing is stored, and
+    any thread may call it."""
+    return _codec(None, graph).encode
+
+
+def open(store: StoreWord, *, types: Iterable[type] = ()) -> History:
+    """The runs of a store, to be looked at, answered, cancelled and tidied up; to be used in a ``with``.
+
+    Args:
+        store: What `open_store` takes. A file must be there; it is opened for writing when something is asked
+            of a run, and not before.
+        types: Classes of stored values that are not registered: then outputs can be decoded.
+
+    Raises:
+        InputError: It is no store, or `types` are no classes.
+        StoreError: It cannot be opened.
+    """
+    from penstock.codecs import find
+    from penstock.core.codec import Codec, types_of
+    from penstock.core.history import History
+
+    classes = [types] if isinstance(types, type) else list(types)
+    for one in classes:
+        if not isinstance(one, type):
+            raise InputError(f"types is a list of classes, not of {shown_value(one)}")
+    known = {found for one in classes for found in types_of(one)}
+    opened, ours = open_store(store, read_only=True)
+    return History(
+        opened,
+        Codec(opened, known, sockets=find),
+        types=known,
+        writable=(lambda: open_store(store)[0]) if ours else None,
+        owned=ours,
+    )
+
+
+def _codec(store: Store | None, graph: Graph) -> Codec:
+    from penstock.codecs import find
+    from penstock.core.codec import Codec
+    from penstock.core.keeping import types_in
+    from penstock.core.recorder import PatientValues
+
+    return Codec(None if store is None else PatientValues(store), types_in(graph), sockets=find)
+
+
 def run(graph: Graph, inputs: Mapping[str, Any], **how: Any) -> RunResult:
     """Runs a graph to its end and waits for it, inside a running event loop too.
 
     Args:
         graph: What runs.
         inputs: By name.
-        how: `targets`, `override`, `runner`, `options`, `hooks`; see `Prepared`.
+        how: `targets`, `override`, `runner`, `options`, `hooks`, `store`, `run_id`; see `prepared`.
 
     Raises:
         InputError: What was given does not fit the graph; nothing has started.
     """
-    return run_prepared(Prepared(graph, inputs, **how))
+    return run_prepared(prepared(graph, inputs, **how))
 
 
 def run_prepared(prepared: Prepared) -> RunResult:
@@ -273,12 +453,12 @@ def run_prepared(prepared: Prepared) -> RunResult:
 
 async def arun(graph: Graph, inputs: Mapping[str, Any], **how: Any) -> RunResult:
     """As `run`, on the running event loop. A cancelled caller cancels the run, and waits for its end."""
-    return await Prepared(graph, inputs, **how).arun()
+    return await prepared(graph, inputs, **how).arun()
 
 
 def start(graph: Graph, inputs: Mapping[str, Any], **how: Any) -> Handle:
     """As `run`, in a thread of its own; gives the handle at once."""
-    return _in_thread(Prepared(graph, inputs, **how), alone=False)
+    return _in_thread(prepared(graph, inputs, **how), alone=False)
 
 
 def drawing(graph: Graph, form: str = "text", *, rough: bool = False) -> str:
@@ -313,6 +493,71 @@ def progress(graph: Graph, stream: TextIO | None, *, live: bool | None = None) -
     from penstock.observers.progress import Progress
 
     return Progress(graph, stream, live=live)
+
+
+def shown_runs(runs: Sequence[StoredRun], stream: TextIO) -> str:
+    """A table of stored runs, as that stream can show it."""
+    from penstock.observers import stored
+    from penstock.observers.marks import Signs
+
+    return stored.text(stored.table(runs, Signs(stream.encoding), time.time()), stream)
+
+
+def shown_run(
+    run: StoredRun, stream: TextIO, *, step: str | None = None, events: bool = False
+) -> Iterator[str]:
+    """A stored run as that stream can show it, in parts: all of it, one step, or its events.
+
+    Raises:
+        KeyError: There is no such step.
+    """
+    from penstock.observers import stored
+    from penstock.observers.marks import Signs
+
+    signs = Signs(stream.encoding)
+    if events:
+        for line in stored.events(run):
+            yield stored.text([line], stream)
+    else:
+        yield stored.text(stored.page(run, signs) if step is None else stored.step(run, step, signs), stream)
+
+
+def diagnosis(path: str) -> tuple[list[str], list[str]]:
+    """What is wrong with a store in a file, and what else should be known of it, in lines for people.
+
+    Raises:
+        StoreError: It cannot be opened.
+    """
+    from penstock.stores.sqlite import SqliteStore
+    from penstock.stores.sqlite.care import hazards
+
+    with SqliteStore(path, read_only=True) as store:
+        return store.check(), hazards()
+
+
+def salvage(path: str, to: str) -> list[str]:
+    """Copies what is sound of a store in a file into a new one; gives what was left out.
+
+    Raises:
+        StoreError: There is something at `to`, or nothing could be read.
+    """
+    from penstock.stores.sqlite import salvage
+
+    return salvage(path, to)
+
+
+def store_path(word: str) -> str | None:
+    """The file that a word for a store stands for; None if it is in memory.
+
+    Raises:
+        InputError: It is no such word.
+    """
+    if word == "memory:":
+        return None
+    scheme, colon, path = word.partition("://")
+    if colon and scheme != "sqlite":
+        raise InputError(f"there is no store {word!r}: say 'sqlite:///runs.db', or a path")
+    return path.removeprefix("/") if colon else word
 
 
 def discover(path: Path) -> Iterator[Any]:
@@ -356,6 +601,31 @@ def complete(graph: Graph, inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, **inputs}
 
 
+def _inputs(graph: Graph, part: Graph, given: Mapping[str, Any], kept: Kept | None) -> Mapping[str, Any]:
+    """The inputs of a run: those given, those that it had before, and defaults.
+
+    Args:
+        graph: Whole.
+        part: What of it is run.
+        given: By name.
+        kept: The run, if it is kept somewhere.
+
+    Raises:
+        InputError: One is missing or unknown.
+    """
+    if kept is not None:
+        given = kept.inputs(graph, given)
+    inputs = {name: value for name, value in complete(graph, given).items() if name in part.inputs}
+    if kept is None:
+        return inputs
+    inputs = {**kept.own_inputs(graph), **inputs}
+    for name, one in part.inputs.items():
+        if name not in inputs:
+            user = f" (step {one.users[0]!r})" if one.users else ""
+            raise InputError(f"flow {graph.name!r} needs the input {name!r}{user}")
+    return inputs
+
+
 def _not_options(given: object) -> str:
     said = f"options takes RunOptions, not {shown_value(given)}"
     if isinstance(given, Mapping) and all(isinstance(name, str) for name in given):
@@ -372,7 +642,7 @@ def _check_place(node: Node, runner: str) -> None:
         InputError: It may not, and the run has asked for it.
     """
     wrong = InputError if node.runner is None else GraphError
-    if runner == "inline" and node.timeout is not None:
+    if runner == "inline" and node.timeout is not None and node.kind != "gate":
         raise wrong(
             f"step {node.id!r} has a timeout, and runner='inline' cannot stop a step; "
             f"leave out runner=, or give that step runner='threads'"
@@ -428,7 +698,8 @@ def _plan(graph: Graph, runner: str | None, awaiting: tuple[str, ...], targets: 
     return plan
 
 
-def _run_id() -> str:
+def new_run_id() -> str:
+    """An id for a new run: when it was begun, and what tells it from others."""
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(4).hex()}"
 
 

@@ -81,7 +81,10 @@ def test_l07_exit_codes_of_errors():
 
 TEXTS = {
     "rnu": "there is no command 'rnu'; did you mean 'run'?\n  see: penstock --help",
-    "xyz": "there is no command 'xyz'; one of run, graph, list\n  see: penstock --help",
+    "xyz": (
+        "there is no command 'xyz'; one of run, resume, runs, show, approve, cancel, graph, list, prune, "
+        "export, import, doctor\n  see: penstock --help"
+    ),
     "run": "the following arguments are required: TARGET\n  see: penstock run --help",
     "run good.py --jsno": "unrecognized arguments: --jsno\n  see: penstock run --help",
     "run good.py --target totl": "targets: there is no step 'totl'; did you mean 'total'?",

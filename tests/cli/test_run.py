@@ -77,6 +77,7 @@ TIME  parse  started
 TIME  parse  failed after TOOK: ValueError: row 7 is broken
 TIME  save   skipped: parse failed
 TIME  run RUN failed in TOOK
+penstock: to go on: penstock resume RUN
 """
     )
 

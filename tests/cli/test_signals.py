@@ -105,7 +105,7 @@ def test_l01_l03_l04_a_signal_ends_the_run_in_order(waiting, target, number, exp
     assert code == expected
     assert out.splitlines()[-1].startswith("■ cancelled in TOOK")
     assert "TIME  cancelling: waiting for what runs; once more ends it at once\n" in err
-    assert err.endswith("TIME  run RUN cancelled in TOOK\n")
+    assert err.endswith("TIME  run RUN cancelled in TOOK\npenstock: to go on: penstock resume RUN\n")
     assert "Traceback" not in err
 
 

@@ -173,7 +173,9 @@ def test_a_target_is_known_by_the_port_not_by_class():
         def inputs(self):
             return ()
 
-        def run_with(self, inputs, *, targets=None, runner=None, options=None): ...
+        def run_with(
+            self, inputs, *, targets=None, runner=None, options=None, store=None, run_id=None, target=None
+        ): ...
 
     class Touchy:
         def __getattr__(self, name):

@@ -200,7 +200,7 @@ class TestTimes:
         play = Play(node("g", kind="gate"), node("a", "g"))
         assert times(play, "g") == NEVER
         play.step(answers("g", 1), at=5)
-        assert times(play, "g") == (5, 5, 0)
+        assert times(play, "g") == (0, 5, 5)
 
     def test_a_map_from_its_first_item_to_its_last(self):
         play = Play(node("s"), node("m", each("s"), attempts=2), node("g", gather("m")))

@@ -70,6 +70,22 @@ def doing(*acts: Callable[..., Any]) -> Callable[..., Any]:
     return act
 
 
+class Alike:
+    """A function that equals every other one of its kind, whatever it gives."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __call__(self, *_: Any) -> Any:
+        return self.value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Alike)
+
+    def __hash__(self) -> int:
+        return 1
+
+
 class Odd(BaseException):
     """Neither an Exception nor one of those that Python itself makes."""
 

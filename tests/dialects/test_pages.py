@@ -201,7 +201,7 @@ TESTS = {
 }
 
 PARTS = (
-    "the journal", "the live page", "the run report", "the remote runners", "the logs and traces",
+    "the live page", "the run report", "the remote runners", "the logs and traces",
 )  # fmt: skip
 
 

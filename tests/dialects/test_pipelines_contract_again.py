@@ -22,7 +22,7 @@ from penstock.dialects.pipelines import (
     StageStatus,
 )
 
-from .parts_bound import BOUND, doing, failing, raising
+from .parts_bound import BOUND, Alike, doing, failing, raising
 from .parts_pipelines import Context, by_id, fails, fn, forever, later, of, one, run, seen, statuses
 
 # ----------------------------------------------------------------------------------------------------------
@@ -75,6 +75,22 @@ def test_what_is_changed_in_a_stage_between_runs_takes_effect() -> None:
     a.stage_id, b.depends_on = "new", ["new"]
     b.func = lambda context: context["stage_new_output"]
     assert outputs() == {"new": 3, "b": 3, "c": "other"}
+
+
+def test_a_function_is_replaced_by_one_that_equals_it() -> None:
+    stage, inner = fn("a", Alike(1)), fn("in", Alike(1))
+    pipeline = of(stage, ConditionalStage("b", one, inner))
+    assert [each.output for each in pipeline.run().stages] == [1, 1]
+    stage.func, inner.func = Alike(2), Alike(3)
+    assert [each.output for each in pipeline.run().stages] == [2, 3]
+
+
+def test_a_condition_is_replaced_by_one_that_equals_it() -> None:
+    stage = ConditionalStage("a", Alike(True), fn("in"))
+    pipeline = of(stage)
+    assert statuses(pipeline.run()) == {"a": "SUCCESS"}
+    stage.condition = Alike(False)
+    assert statuses(pipeline.run()) == {"a": "SKIPPED"}
 
 
 def test_what_is_changed_in_children_and_inner_stages_between_runs_takes_effect() -> None:

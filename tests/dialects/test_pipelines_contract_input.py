@@ -158,8 +158,10 @@ def test_bad_input_initial_context_is_refused_and_nothing_starts(how: str, value
         ({"runner": 3}, InputError, "runner takes the name of a runner"),
         ({"runner": "theads"}, InputError, "did you mean 'threads'"),
         ({"runer": "threads"}, TypeError, "did you mean 'runner'"),
-        ({"store": "x"}, NotImplementedError, "store="),
-        ({"run_id": "x"}, NotImplementedError, "run_id="),
+        ({"store": 5}, InputError, "store takes a path"),
+        ({"store": ""}, InputError, "store takes a path"),
+        ({"run_id": "x"}, InputError, "run_id names a run of a store"),
+        ({"store": "memory:", "run_id": " "}, InputError, "run_id is a text without blanks"),
     ],
 )
 def test_bad_input_how_to_run_is_refused_and_nothing_starts(how: str, kw: Any, error: Any, text: str) -> None:

@@ -21,6 +21,17 @@ HEAD = """
 What the documents call a limitation or a future addition is built, not kept.
     -> test_async_functions_are_stages_in_run_and_arun_and_inside_a_loop
     -> test_timeout_s_is_enforced_and_retried
+`store=`, `run_id=` as `Flow.run` does
+    -> test_cut_off_at_any_commit_it_ends_as_if_it_had_not
+    -> test_async_runs_are_kept_too
+    -> test_the_recorded_result_of_a_success_is_given_and_nothing_is_called
+    -> test_the_context_of_a_run_that_goes_on_is_what_it_was
+    -> test_equal_inputs_or_a_part_of_them_are_the_same_run
+    -> test_other_inputs_are_another_run_and_the_difference_is_told
+    -> test_an_initial_value_that_cannot_be_stored_is_refused_by_name_and_nothing_starts
+    -> test_what_cannot_be_stored_fails_the_stage_and_says_where_it_is
+    -> test_options_of_a_run_that_is_kept
+    -> test_the_command_line_runs_answers_and_resumes
 each run call takes `runner=`, `options=`
     -> test_every_runner_gives_the_same_results
     -> test_processes_run_stages_inner_stages_and_children_and_retries_there
@@ -123,7 +134,8 @@ to the stage;
     -> test_what_on_failure_writes_is_seen_by_later_stages
     -> test_on_failure_is_called_after_a_timeout_too
 not called again for a reused stage;
-    -> journal
+    -> test_hooks_of_stages_that_have_ended_are_not_called_again_and_what_they_wrote_is_there
+    -> test_a_failed_run_that_goes_on_tells_the_hooks_of_what_runs_again
 an exception in a hook is logged and never changes the outcome).
     -> test_an_exception_in_a_hook_is_logged_and_never_changes_the_outcome
     -> test_row_hooks_whatever_a_hook_raises_is_logged_and_changes_nothing
@@ -176,7 +188,16 @@ What a stage writes into it is visible to later stages
     -> test_row_a_key_written_by_two_unordered_children_is_a_warning
 and is journaled with the stage's success (a value that was read and changed in place counts as written: it
 is encoded again at the stage's end) [D1].
-    -> journal
+    -> test_cut_off_at_any_commit_it_ends_as_if_it_had_not
+    -> test_a_stage_sets_state_the_process_dies_and_the_condition_decides_as_before
+    -> test_killed_between_the_state_and_its_condition_it_decides_as_before
+    -> test_what_is_read_and_changed_in_place_is_there_again
+    -> test_what_is_only_read_is_not_written
+    -> test_an_output_that_a_later_stage_changes_in_place_is_changed_for_those_after_it
+    -> test_what_a_failed_attempt_has_changed_in_place_is_there_again_too
+    -> test_an_initial_value_that_was_changed_in_place_is_there_again_and_still_equal
+    -> test_what_a_stage_wrote_that_is_done_again_does_not_count_any_more
+    -> test_a_parallel_stage_is_one_stage_its_writes_and_changes_are_there_again
 * `max_workers` is a named limit on top-level stages (not the run's `max_concurrency`, which would starve
 `ParallelStage`, whose `max_workers` is its own limit):
     -> test_row_max_workers_of_a_parallel_stage_is_its_own_limit
@@ -233,7 +254,9 @@ CANCELLED; the pipeline is FAILED.
 `arun`;
     -> test_row_run_run_blocks_and_arun_is_awaited
 checkpoint/resume.
-    -> journal
+    -> test_cut_off_at_any_commit_it_ends_as_if_it_had_not
+    -> test_killed_between_the_state_and_its_condition_it_decides_as_before
+    -> test_a_change_of_a_stage_s_code_is_noticed
 """
 
 

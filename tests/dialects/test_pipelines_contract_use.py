@@ -96,6 +96,25 @@ def test_values_copied_gives_every_stage_its_own_copy_of_an_output() -> None:
     assert (found["a"].output, found["c"].output) == ([1], [1])
 
 
+def test_values_copied_keeps_what_was_written_over_an_output() -> None:
+    def over(context: Context) -> None:
+        context["stage_a_output"] = 2
+
+    def without(context: Context) -> None:
+        del context["stage_a_output"]
+
+    stages = [
+        fn("a"),
+        fn("b", over, "a"),
+        fn("c", seen, "a", "b"),
+        fn("d", without, "c"),
+        fn("e", seen, "a", "d"),
+    ]
+    found = by_id(run(*stages, options=RunOptions(values="copied")))
+    assert found["c"].output["stage_a_output"] == 2
+    assert "stage_a_output" not in found["e"].output
+
+
 def test_values_copied_keeps_the_caller_s_own_values_as_they_are() -> None:
     mine: dict[str, Any] = {"list": [1]}
     run(fn("a", lambda context: context["list"].append(2)), context=mine, options=RunOptions(values="copied"))

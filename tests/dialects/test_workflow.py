@@ -244,12 +244,6 @@ def test_runner_and_options_are_those_of_the_native_run() -> None:
     assert events[0].tags == {"who": "me"}
 
 
-@pytest.mark.parametrize("word", ["store", "run_id"])
-def test_what_comes_with_the_journal_is_refused_by_name(word: str) -> None:
-    with pytest.raises(NotImplementedError, match=f"{word}= comes with the journal"):
-        untyped.Workflow("w").run(**{word: "x"})
-
-
 def double(x: int, a: int) -> int:
     return x * a
 

@@ -142,8 +142,10 @@ def test_bad_input_an_argument_that_nobody_takes_is_a_type_error(call: Any, text
         ({"options": {"deadline": 1}}, InputError, "options takes RunOptions"),
         ({"runner": 3}, InputError, "runner takes the name of a runner"),
         ({"runner": "theads"}, InputError, "did you mean 'threads'"),
-        ({"store": "x"}, NotImplementedError, "store="),
-        ({"run_id": "x"}, NotImplementedError, "run_id="),
+        ({"store": 5}, InputError, "store takes a path"),
+        ({"store": ""}, InputError, "store takes a path"),
+        ({"run_id": "x"}, InputError, "run_id names a run of a store"),
+        ({"store": "memory:", "run_id": " "}, InputError, "run_id is a text without blanks"),
     ],
 )
 def test_bad_input_how_to_run_is_refused_and_nothing_starts(

@@ -18,6 +18,12 @@ HEAD = """
     -> test_the_basic_workflow
     -> test_the_retries
     -> test_the_progress
+`store=`, `run_id=` as `Flow.run` does
+    -> test_cut_off_at_any_commit_it_ends_as_if_it_had_not
+    -> test_times_and_attempts_of_what_is_not_done_again_come_from_the_journal
+    -> test_killed_between_a_result_and_its_condition_it_decides_as_before
+    -> test_a_change_of_a_task_s_code_is_noticed
+    -> test_what_cannot_be_stored_fails_its_task
 each run call takes `runner=`, `options=`
     -> test_every_runner_gives_the_same_results
     -> test_helpers_run_in_processes_too
@@ -58,6 +64,7 @@ C PENDING
 C SKIPPED (`fail_fast=False`) or PENDING
     -> test_row_need_did_not_succeed_is_skipped_or_with_fail_fast_pending
 WAITING and READY show as PENDING.
+    -> test_a_run_that_waits_is_put_down_and_goes_on_when_it_is_answered
     -> test_states_are_fresh_from_the_start_of_a_run_on
     -> test_a_second_run_from_another_thread_is_refused_and_disturbs_nothing
 All outputs are kept.

@@ -24,7 +24,7 @@ from penstock.dialects.workflow import (
     fan_out_fan_in,
 )
 
-from .parts_bound import BOUND, bounded, failing, raising
+from .parts_bound import BOUND, Alike, bounded, failing, raising
 from .parts_workflow import QUICK, flow_of, forever, nothing, results_of, states, task
 
 # ----------------------------------------------------------------------------------------------------------
@@ -346,6 +346,25 @@ def test_what_is_changed_in_a_task_between_runs_takes_effect() -> None:
     assert outcome() == "0 more"
     b.action, b.retry_policy = failing(1, "second"), QUICK
     assert outcome() == "second"
+
+
+def test_functions_of_a_task_are_replaced_by_some_that_equal_them() -> None:
+    flow = flow_of(task("a", Alike(6), condition=Alike(True), transform_result=Alike("first")))
+    a = flow.tasks["a"]
+
+    def outcome() -> Any:
+        result = flow.run()["a"]
+        return result.value if result.success else result.error
+
+    assert outcome() == "first"
+    a.transform_result = Alike("second")
+    assert outcome() == "second"
+    a.condition = Alike(False)
+    assert outcome() == "condition_false"
+    a.condition, a.transform_result = None, None
+    assert outcome() == 6
+    a.action = Alike(7)
+    assert outcome() == 7
 
 
 def test_options_of_the_workflow_changed_between_runs_take_effect() -> None:

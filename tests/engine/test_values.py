@@ -215,7 +215,7 @@ def test_a_value_that_was_used_is_released_and_the_error_says_how_to_keep_it(map
     flow.add(lambda x: x, name="b", x=gather(flow.steps["a"]) if mapped else use(flow.steps["a"]))
     result = flow.run()
     for id in ("source", "a"):
-        with pytest.raises(KeyError, match=f"step '{id}' was not kept.*keep=True, or name it in targets"):
+        with pytest.raises(KeyError, match=f"step '{id}' was not kept.*keep=True, name it in targets, or"):
             result.items(id) if id == "a" and mapped else result[id]
     assert result["b"] == [1]
     assert flow.run(targets=["source", "b"])["source"] == [1]

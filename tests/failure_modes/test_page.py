@@ -21,7 +21,7 @@ def load() -> Any:
 
 
 uncovered = load()
-GROUPS = "DFGLRS"
+GROUPS = "DFGJLRS"
 
 
 def rows() -> list[tuple[str, str]]:

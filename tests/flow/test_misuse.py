@@ -9,8 +9,8 @@ from typing import Any, TypedDict
 
 import pytest
 
-from penstock.core.errors import CycleError, GraphError
-from penstock.core.model import Limit, RunOptions
+from penstock.core.errors import CycleError, GraphError, InputError
+from penstock.core.model import Limit, RetryPolicy, RunOptions
 from penstock.flow import Context, Flow, each, gather, optional, outcome, param, use
 
 # Each case is one function; one test at the end runs them all.
@@ -644,22 +644,6 @@ def an_input_named_like_a_step(flow):
 
 
 @misuse(
-    "store= comes with the journal",
-    error=NotImplementedError,
-)
-def stores_come_later(flow):
-    flow.run(store="x")
-
-
-@misuse(
-    "step 'load': codec= comes with the journal",
-    error=NotImplementedError,
-)
-def codecs_come_later(flow):
-    flow.add(lambda path: path, name="load", codec="json")
-
-
-@misuse(
     "step 'load': cache= comes with the cache",
     error=NotImplementedError,
 )
@@ -677,37 +661,66 @@ def caches_of_all_steps_come_later(flow):
 
 
 @misuse(
-    "flow.gate comes with the journal",
-    error=NotImplementedError,
+    "run_id names a run of a store; say store='runs.db' too",
+    error=InputError,
 )
-def gates_come_later(flow):
-    flow.gate("approve", timeout=60)
-
-
-@misuse(
-    "RunOptions: durability= comes with the journal",
-    error=NotImplementedError,
-)
-def durability_comes_later(flow):
-    RunOptions(on_failure="drain", durability="power")
-
-
-@misuse(
-    "Secret comes with the journal",
-    error=NotImplementedError,
-)
-def secrets_come_later(flow):
-    from penstock import Secret
-
-    Secret("token")
-
-
-@misuse(
-    "run_id= comes with the journal",
-    error=NotImplementedError,
-)
-def run_ids_come_later(flow):
+def a_run_id_without_a_store(flow):
     flow.run(run_id="x")
+
+
+@misuse(
+    "run_id is a text without blanks around it, not ' '; or leave it out",
+    error=InputError,
+)
+def j27_a_blank_run_id(flow):
+    flow.run(store="memory:", run_id=" ")
+
+
+@misuse(
+    "there is no store 'mysql://x': say 'sqlite:///runs.db', a path, or 'memory:'",
+    error=InputError,
+)
+def a_store_of_another_kind(flow):
+    flow.run(store="mysql://x")
+
+
+@misuse(
+    "store takes a path, a word such as 'sqlite:///runs.db', or a store, not 7",
+    error=InputError,
+)
+def a_number_as_store(flow):
+    flow.run(store=7)
+
+
+@misuse(
+    "rerun names steps of a run that goes on, and this one is new; say run_id=",
+    error=InputError,
+)
+def a_rerun_in_a_new_run(flow):
+    flow.run(store="memory:", options=RunOptions(rerun=["a"]))
+
+
+@misuse("gate 'ok': default is its answer when its time is over; give timeout= too")
+def a_default_that_never_comes(flow):
+    flow.gate("ok", default=True)
+
+
+@misuse("gate 'ok': an answer is bool, and its default is str")
+def an_answer_of_another_type(flow):
+    flow.gate("ok", timeout=5, default="yes")
+
+
+@misuse("gate 'ok': 'retry' is an option of steps that call something; it only waits")
+def a_gate_that_tries_again(flow):
+    flow.gate("ok", retry=RetryPolicy())
+
+
+@misuse(
+    "step 'nap': it sleeps until a datetime, for a timedelta, or until what use(step) or param(...) gives, "
+    "not int"
+)
+def a_sleep_until_a_number(flow):
+    flow.sleep_until("nap", 5)
 
 
 @misuse(

@@ -158,7 +158,10 @@ MUTANTS = (
         "if result == RETURNED and late is None:",
     ),
     Mutant(
-        "anything is mapped over", "core/engine.py", "if self.plan.opens else", "if not self.plan.opens else"
+        "anything is mapped over",
+        "core/engine.py",
+        "            if self.plan.opens:\n",
+        "            if not self.plan.opens:\n",
     ),
     Mutant(
         "an abandoned thread's result is posted",
@@ -401,7 +404,7 @@ MUTANTS = (
     Mutant(
         "values given by hand have no keys",
         "core/engine.py",
-        "        self.mailbox.replies.extend(self._given)\n",
+        "        self.mailbox.replies.extend(given)\n",
         "",
     ),
     Mutant(
@@ -557,8 +560,8 @@ MUTANTS = (
     Mutant(
         "what an item has written is dropped",
         APPLY,
-        "    if writes:\n        s.shared.update(writes)\n    if source:\n",
-        "    if source:\n",
+        "    if writes:\n        s.shared.update(writes)\n    s.due.pop(i, None)\n",
+        "    s.due.pop(i, None)\n",
     ),
     Mutant(
         "the first to write a key keeps it",

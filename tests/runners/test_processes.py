@@ -667,7 +667,7 @@ def test_a_target_of_the_command_line(tmp_path):
     (tmp_path / "helper.py").write_text(
         "def show(value: object) -> str:\n    return type(value).__module__\n"
     )
-    process = script(tmp_path, "", "-m", "penstock", "run", "my-flow.py", name="empty.py")
+    process = script(tmp_path, "", "-m", "penstock", "run", "my-flow.py", "--no-store", name="empty.py")
     out, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, (out, errors)
 

@@ -7,7 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
+from keyword import iskeyword
+from typing import Any, NoReturn
 
 from penstock import __version__
 
@@ -16,8 +17,17 @@ from .streams import complain, show
 
 COMMANDS = {
     "run": "run a flow",
+    "resume": "let a run go on",
+    "runs": "list the runs that are kept",
+    "show": "show a run",
+    "approve": "answer a gate",
+    "cancel": "cancel a run",
     "graph": "draw a flow",
     "list": "find flows, without importing anything",
+    "prune": "delete old runs",
+    "export": "write a run into a file",
+    "import": "add the run of a file",
+    "doctor": "look whether the store is well",
 }
 """Each has a module of its name in `commands`, with `configure(parser)` and `execute(arguments)`."""
 
@@ -76,6 +86,11 @@ def command(words: Sequence[str]) -> int:
         return error.code if isinstance(error.code, int) else 0
 
 
+def module_of(name: str) -> Any:
+    """The module of a command."""
+    return import_module(f"{__package__}.commands.{name}{'_' if iskeyword(name) else ''}")
+
+
 def _dispatch(words: Sequence[str]) -> int:
     if not words:
         _top().print_help()
@@ -90,7 +105,7 @@ def _dispatch(words: Sequence[str]) -> int:
         near = get_close_matches(name, COMMANDS, n=1)
         mend = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(COMMANDS)}"
         raise Misuse(f"there is no command {name!r}; {mend}\nsee: penstock --help")
-    module = import_module(f"{__package__}.commands.{name}")
+    module = module_of(name)
     parser = Parser(prog=f"penstock {name}", description=module.__doc__, allow_abbrev=False)
     module.configure(parser)
     code: int = module.execute(parser.parse_intermixed_args(rest))

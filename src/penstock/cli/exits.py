@@ -50,12 +50,14 @@ def of_status(status: RunStatus, *, terminated: bool = False) -> int:
 
 def of_error(error: PenstockError) -> int:
     """The exit code of an error that kept a run from starting, from going on, or from being recorded."""
-    from penstock.core.errors import GraphError, RunCancelled, RunFailed
+    from penstock.core.errors import CannotDecode, GraphError, RunBusy, RunCancelled, RunFailed
 
     if isinstance(error, GraphError):
         return GRAPH
     if isinstance(error, RunFailed):
         return INTERRUPTED if isinstance(error, RunCancelled) else FAILED
+    if isinstance(error, (RunBusy, CannotDecode)):
+        return STORE
     if any(cls.__name__ == "StoreError" for cls in type(error).__mro__):
         return STORE
     return USAGE

@@ -48,8 +48,8 @@ def load(words: str) -> Target:
     Raises:
         Misuse: There is no such file, module or object, or more than one object, or the import raises.
     """
-    where, name = _split(words)
-    module = _load_file(Path(where)) if _is_file(where) else _load_module(where)
+    where, name = split(words)
+    module = _load_file(Path(where)) if is_file(where) else _load_module(where)
     if name is not None:
         return Target(_named(module, where, name), name, where)
     found = runnables(vars(module))
@@ -104,7 +104,7 @@ def can_run(value: object) -> bool:
         return False
 
 
-def _split(words: str) -> tuple[str, str | None]:
+def split(words: str) -> tuple[str, str | None]:
     if os.path.exists(words):
         return words, None
     where, colon, name = words.rpartition(":")
@@ -113,7 +113,7 @@ def _split(words: str) -> tuple[str, str | None]:
     return words, None
 
 
-def _is_file(where: str) -> bool:
+def is_file(where: str) -> bool:
     if where.endswith(".py") or os.sep in where or "/" in where or os.path.isfile(where):
         return True
     return os.path.exists(where) and not _NAME.fullmatch(where)
@@ -154,10 +154,10 @@ def value_of(words: str) -> Any:
     Raises:
         Misuse: There is no such file, module or name, or the import raises.
     """
-    where, name = _split(words)
+    where, name = split(words)
     if name is None:
         raise Misuse(f"{words!r} is neither file.py:name nor package.module:name")
-    file = _is_file(where)
+    file = is_file(where)
     module = _loaded(Path(where)) or _load_file(Path(where)) if file else _load_module(where)
     value: Any = module
     for part in name.split("."):

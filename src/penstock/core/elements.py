@@ -9,7 +9,7 @@ from .commands import ASKED, CANCELLED, ENDED, FAILED, KEYED, OK, YIELDED, Reply
 from .errors import InputError
 from .failures import failure_of
 from .machine import Machine
-from .machine.state import RUNNING
+from .machine.state import RUNNING, SUCCEEDED
 from .model import Failure
 from .plan import STREAM
 from .usercode import UserCode
@@ -44,6 +44,38 @@ class Elements:
         self._running: dict[int, int] = {}  # tokens of the streams that run, by number
         self._seen: dict[int, tuple[int, int]] = {}  # by number of a keyed stream: token, elements so far
         self._keys: dict[tuple[int, int], dict[Any, int]] = {}  # by scope and source: places of its keys
+
+    def replayed(self) -> list[Reply]:
+        """Remembers the names that streams have given already, in a run that goes on; gives the keys of maps
+        that are to open again.
+
+        Raises:
+            InputError: Their elements cannot be told apart any more.
+        """
+        state, out = self._machine.state, list[Reply]()
+        for (scope, row), fan in state.opened.items():
+            if scope in self._plan.keys and fan.keys is not None:
+                self._keys[scope, self._source(scope, row)] = dict(fan.places)
+        for scope, row in state.maps:
+            source = self._source(scope, row)
+            if (
+                scope not in self._plan.keys
+                or (scope, row) in state.opened
+                or state.status[source] != SUCCEEDED
+            ):
+                continue
+            places: dict[Any, int] = {}
+            failure = self._add(places, source, scope, state.streams[source])
+            if failure is not None:
+                raise InputError(str(failure))
+            out.append((KEYED, source, scope, list(places)))
+        return out
+
+    def _source(self, scope: int, row: int) -> int:
+        """The number of what a map is made of."""
+        level = self._plan.levels[self._plan.levels[scope].parent]
+        source = self._plan.graph.nodes[self._plan.graph.scopes[scope].source].id
+        return row + level.position[self._plan.index[source]]
 
     def started(self, i: int, token: int) -> None:
         """A stream was handed to its runner."""

@@ -9,19 +9,18 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from . import commands, forks
+from .answers import Answer, Answers
 from .attempts import Attempts
 from .commands import (
     ABANDON,
     ACQUIRE,
-    DECIDE,
-    DECIDED,
     ENDED,
     FAILED,
     GO_ON,
@@ -33,17 +32,20 @@ from .commands import (
 )
 from .context import CURRENT, RunLink
 from .elements import Elements
+from .errors import InputError
 from .failures import RetryOn, failure_of, said_by
 from .machine import Machine
 from .machine import facts as facts_of
-from .machine.state import PENDING, WAITING
+from .machine.state import READY, RETRYING, WAITING
 from .mailbox import Mailbox
-from .model import Abandoned, Condition, Failure, RunOptions, RunStarted
+from .model import Abandoned, RunOptions, RunStarted
 from .plan import Plan
 from .ports import Observer, Runner
+from .questions import Questions
 from .usercode import UserCode
 
 if TYPE_CHECKING:
+    from .durable import Durable
     from .permits import Permits
 
 
@@ -70,11 +72,17 @@ class Engine:
         options: How it runs.
         runners: By the names that the plan uses.
         run_id: Of this run.
-        override: Values of nodes that do not run.
-        targets: For the record: what the run was restricted to.
+        given: What else it was asked for: values of nodes that do not run; and, for the record, what the run
+            was restricted to.
         clock: Seconds; replaced in tests.
+        durable: Its written side; None if it is kept in memory only.
 
     Attributes:
+        questions: Puts those of the machine to user code.
+        lone: Makes an attempt in the engine's thread: for a step that is alone in a moment, so that nothing
+            is waited for meanwhile, and a hop to another thread would only cost time. None if none may.
+        attended: Whether it is driven by more than what runners reply, and asks for a look at every turn.
+        answers: To its gates; None if it has none.
         machine: Where the run stands.
         mailbox: Where replies are posted.
         warnings: What observers raised, and the like.
@@ -93,9 +101,9 @@ class Engine:
         runners: Mapping[str, Runner],
         run_id: str,
         *,
-        override: Mapping[str, Any] | None = None,
-        targets: Sequence[str] | None = None,
+        given: tuple[Mapping[str, Any] | None, Sequence[str] | None] = (None, None),
         clock: Callable[[], float] | None = None,
+        durable: Durable | None = None,
     ) -> None:
         # No more than 30 attributes: beyond that CPython is slower at every one of them.
         self.plan = plan
@@ -117,16 +125,20 @@ class Engine:
         self._user = UserCode(self.link)
         self._attempts = Attempts(self.machine.state, inputs, options, run_id, self.say, self.clock)
         self._elements = Elements(self.machine, self._go_on, self._end_stream, self._user)
+        self.questions = Questions(self.machine, self._attempts, self._user, self.mailbox)
         self._simple = plan.simple if options.values == "shared" else bytes(len(plan.nodes))
         self._observers: tuple[Observer, ...] = tuple(options.observers)
-        self._override = override or {}
-        self._given = self._elements.given(self._override)
-        self._targets = tuple(targets) if targets is not None else None
+        override, targets = given[0] or {}, given[1]
+        chosen = None if targets is None else tuple(targets)
+        self._asked_for = (override, self._elements.given(override), chosen)
+        self.durable = durable
+        gates = any(node.kind == "gate" for node in plan.nodes)
+        self.answers = Answers(self.machine.state) if gates else None
+        self.attended = plan.attended or durable is not None or gates
         self._said: deque[Any] = deque()
         self._thread = get_ident()
-        self._ask_later: Callable[[Coroutine[Any, Any, None]], None] | None = None
         self._submit = [runner.submit for runner in self._runners]
-        self._lone: Make | None = None
+        self.lone: Make | None = None
 
     @property
     def finished(self) -> bool:
@@ -135,7 +147,16 @@ class Engine:
     def begin(self) -> None:
         """Opens the runners and records the run's start."""
         self._thread = get_ident()
+        try:
+            self._begin_machine()
+            self._open_all()
+        except BaseException:
+            if self.durable is not None:
+                self.durable.close()
+            raise
         forks.watch(self)
+
+    def _open_all(self) -> None:
         if self.plan.wide:
             from .permits import LOOK_AROUND, Permits
             from .shared import registry_of
@@ -145,8 +166,20 @@ class Engine:
             self._permits = self._attempts.permits = Permits(self.machine.state, self.mailbox, registry)
         for runner in self._runners:
             self.open(runner)
+        if self.durable is not None:
+            self.durable.watch(self.mailbox)
+
+    def _begin_machine(self) -> None:
+        """Brings the machine to where the run begins, or goes on."""
+        override, given, targets = self._asked_for
+        if self.durable is not None and not self.durable.is_new:
+            started = self.durable.take_up(self.machine, self.clock())
+            self.mailbox.replies.extend(self._elements.replayed())
+            for observer in self._observers:
+                self._tell(observer, started)
+            return
         seed = self.options.seed if self.options.seed is not None else int.from_bytes(os.urandom(4))
-        shape = self.plan.graph.shape() if self._observers else ()
+        shape = self.plan.graph.shape() if self._observers or self.durable is not None else ()
         options = {
             "on_failure": self.options.on_failure,
             "max_concurrency": self.options.max_concurrency,
@@ -155,14 +188,17 @@ class Engine:
             "retry_budget": self.options.retry_budget,
             "max_abandoned": self.options.max_abandoned,
             "values": self.options.values,
+            "durability": self.options.durability,
+            "max_recoveries": self.options.max_recoveries,
         }
         event = RunStarted(
-            self.run_id, self.plan.graph.name, shape, seed, self._inputs, self._targets,
-            tuple(self._override), options, self.options.tags,
-            self.link.parent and self.link.parent.run_id, self.clock(),
+            self.run_id, self.plan.graph.name, shape, seed, self._inputs, targets, tuple(override), options,
+            self.options.tags, self.link.parent and self.link.parent.run_id, self.clock(),
         )  # fmt: skip
-        self.machine.begin(event, self._override)
-        self.mailbox.replies.extend(self._given)
+        if self.durable is not None:
+            self.durable.create(self.machine.state, event, override)
+        self.machine.begin(event, override)
+        self.mailbox.replies.extend(given)
 
     def open(self, runner: Runner) -> None:
         """Opens a runner in a context in which its steps find themselves to be in this run."""
@@ -178,14 +214,14 @@ class Engine:
             now: The time, if the caller has only just asked the clock.
         """
         machine, replies, clock = self.machine, self.mailbox.replies, self.clock
-        state, lone = machine.state, self._lone
+        state, lone = machine.state, self.lone
         while self._said:
             self.say(self._said.popleft())
         if batch is None:
             batch = []
         if now is None:
             now = clock()
-        rare = self.plan.attended
+        rare = self.attended
         if rare and self._permits is not None:
             self._permits.poll()
         while replies:
@@ -195,9 +231,10 @@ class Engine:
                 batch = self._heard(batch, now)
             todo = machine.step(batch, now)
             if todo and todo[0][0] != START:
-                todo = self._decide(todo)
-            if self._observers or state.failures or state.stopping:
-                self._record()
+                todo = self.questions.put(todo, self.clock)
+            if self._observers or self.durable is not None or state.failures or state.stopping:
+                if not self._record(todo):
+                    return
             else:
                 machine.log.clear()
             if (
@@ -225,6 +262,46 @@ class Engine:
             self._elements.grant()
         if self._permits is not None:
             self._permits.tidy()
+        if self.answers is not None:
+            self.mailbox.replies.extend(self._answered())
+
+    def _answered(self) -> list[Reply]:
+        """What gates that are open now have been answered."""
+        assert self.answers is not None
+        due = self.answers.due()
+        if self.durable is not None:
+            for reply, answer in due:
+                self.durable.answered(reply[1], answer)
+        return [reply for reply, _ in due]
+
+    def answer(self, gate: str, value: Any) -> None:
+        """Answers a gate, which may not be open yet; from any thread.
+
+        Raises:
+            InputError: There is no such gate, or it takes another kind of answer.
+        """
+        if self.answers is None:
+            raise InputError(f"there is no gate {gate!r} in this run; it has none")
+        if self.durable is not None:
+            self.durable.check("the answer to", {gate: value})
+        self.answers.give(Answer(gate, value))
+        self.mailbox.ring()
+
+    def parks(self) -> bool:
+        """Puts the run down, if it waits for answers and nothing else can go on, and is kept somewhere."""
+        state = self.machine.state
+        if self.durable is None or not self.durable.store.durable or self.mailbox.replies:
+            return False
+        if not self._rests or state.status.count(READY) or state.status.count(RETRYING):
+            return False
+        nodes, at = self.plan.nodes, state.status.find(WAITING)
+        if at < 0:
+            return False
+        while at >= 0:
+            if at in state.due and nodes[self.plan.node[state.site[at]]].timeout is None:
+                return False  # it sleeps, and will wake by itself
+            at = state.status.find(WAITING, at + 1)
+        return self.durable.park()
 
     def next_alarm(self) -> float | None:
         """Seconds until the run wants a turn by itself; None if it does not."""
@@ -266,19 +343,12 @@ class Engine:
             self.mailbox.ring()
             return
         for observer in self._observers:
-            try:
-                observer(event)
-            except BaseException as error:
-                self._drop(observer, error)
-
-    def warn(self, text: str) -> None:
-        """Notes what changes nothing but should be known; from any thread."""
-        self.warnings.append(text)
+            self._tell(observer, event)
 
     def note_slow(self, i: int, token: int, seconds: float) -> None:
         """An async step has kept the event loop to itself for so long."""
         path = self.machine.state.path(i)
-        self.warn(
+        self.warnings.append(
             f"step {path} kept the event loop for {seconds:.1f} s without an await, and nothing else "
             "could go on: let it await asyncio.to_thread(...), or make it a plain function"
         )
@@ -291,6 +361,8 @@ class Engine:
         self._observers = ()
         for runner in self._runners:
             getattr(runner, "forked", bool)()
+        if self.durable is not None:
+            self.durable.forked()
         mailbox = self.mailbox
         mailbox.replies.append((commands.HURRIED,))  # a step that is alone looks here before it goes on
         mailbox.bell, mailbox.sleeping = end, True
@@ -308,94 +380,56 @@ class Engine:
         """Closes what the run has opened, after its runners."""
         if self._attempts.keeper is not None:
             self.warnings += self._attempts.keeper.close()
+        self._give_back()
 
     async def aclose_resources(self) -> None:
         """The same on the event loop."""
         if self._attempts.keeper is not None:
             self.warnings += await self._attempts.keeper.aclose()
+        self._give_back()
 
-    def use_lone_runner(self, make: Make) -> None:
-        """Lets a step that is alone in a moment run in the engine's thread: nothing is waited for meanwhile,
-        so a hop to another thread would only cost time."""
-        self._lone = make
-
-    def answer_async(self, later: Callable[[Coroutine[Any, Any, None]], None]) -> None:
-        """Gives the engine a way to await a condition."""
-        self._ask_later = later
+    def _give_back(self) -> None:
+        if self.durable is not None:
+            self.durable.close()
+            self.warnings += self.durable.warnings
 
     def _heard(self, batch: list[Reply], now: float) -> list[Reply]:
         """The replies as the machine is to have them."""
-        attempts = self._attempts
-        if attempts.busy:
-            batch = [attempts.heard(reply) for reply in batch]
-        if attempts.idle:
-            attempts.idle.hear(batch, now)
-            batch += attempts.idle.overdue(now, self.machine.state.paused)
-        return self._elements.checked(batch) if self.plan.opens else batch
+        if self.plan.attended:
+            attempts = self._attempts
+            if attempts.busy:
+                batch = [attempts.heard(reply) for reply in batch]
+            if attempts.idle:
+                attempts.idle.hear(batch, now)
+                batch += attempts.idle.overdue(now, self.machine.state.paused)
+            if self.plan.opens:
+                batch = self._elements.checked(batch)
+        if self.durable is not None:
+            batch = self.durable.heard(batch, self._end_stream, self.answers)
+        return batch if self.answers is None else batch + self._answered()
 
-    def _decide(self, todo: list[Command]) -> list[Command]:
-        """Answers questions to user code inside the turn, so that they are recorded with what raised them."""
-        done: list[Command] = []
-        status = self.machine.state.status
-        while todo:
-            answers: list[Reply] = []
-            later: list[Command] = []  # one question was interrupted: the others may be needless now
-            interrupted = False
-            for command in todo:
-                if command[0] != DECIDE:
-                    done.append(command)
-                elif interrupted:
-                    later.append(command)
-                else:
-                    replies = self._ask(command[1], command[2])
-                    interrupted = len(replies) > 1
-                    answers += replies
-            todo = self.machine.step(answers, self.clock()) if answers else []
-            todo += [command for command in later if status[command[1]] == PENDING]
-        return done
+    def _record(self, todo: list[Command]) -> bool:
+        """Writes down what is now a fact, and tells the observers.
 
-    def _ask(self, i: int, what: int) -> list[Reply]:
-        """The answer to a question; none yet if it is awaited; the interrupt first, if there was one."""
+        Returns:
+            Whether it is written down; if not, `todo` is carried out when it is.
+        """
+        log = self.machine.drain()
+        if self.durable is not None and not self.durable.record(log, self._recorded, log, todo):
+            return False
+        if self._observers or self.machine.state.failures or self.machine.state.stopping:
+            self._tell_all(log)
+        return True
+
+    def _recorded(self, log: list[facts_of.Fact], todo: list[Command]) -> None:
+        """The rest of a turn whose commit was awaited."""
+        self._tell_all(log)
+        if todo:
+            self._carry_out(todo)
+        self._settle()
+
+    def _tell_all(self, log: list[facts_of.Fact]) -> None:
         state = self.machine.state
-        node = self.plan.nodes[self.plan.node[state.site[i]]]
-        condition = node.when if what == commands.WHEN else node.trigger
-        assert isinstance(condition, Condition)
-        try:
-            arguments = self._attempts.question(i, condition, outcomes=what == commands.TRIGGER)
-            answer = self._user.run(condition.call, **arguments)
-            if condition.is_async or hasattr(answer, "__await__"):
-                if self._ask_later is None:
-                    getattr(answer, "close", bool)()
-                    raise TypeError("an async condition needs a run on an event loop; use arun()")
-                self._user.context().run(self._ask_later, self._await_answer(i, what, answer))
-                return []
-        except BaseException as error:
-            reply: Reply = (DECIDED, i, what, failure_of(error, kind="condition"))
-            if isinstance(error, KeyboardInterrupt):
-                return [(commands.ASKED, "interrupted"), reply]
-            return [reply]
-        return [(DECIDED, i, what, self._as_bool(answer, node.id, what))]
-
-    async def _await_answer(self, i: int, what: int, answer: Any) -> None:
-        try:
-            value = await answer
-        except BaseException as error:
-            self.mailbox.post((DECIDED, i, what, failure_of(error, kind="condition")))
-            return
-        node = self.plan.nodes[self.plan.node[self.machine.state.site[i]]]
-        self.mailbox.post((DECIDED, i, what, self._as_bool(value, node.id, what)))
-
-    @staticmethod
-    def _as_bool(answer: Any, node: str, what: int) -> bool | Failure:
-        if isinstance(answer, bool):
-            return answer
-        word = "when" if what == commands.WHEN else "trigger"
-        text = f"{word} of {node!r} returned {type(answer).__name__}, not a bool"
-        return Failure("condition", "TypeError", text, retryable=False)
-
-    def _record(self) -> None:
-        """Tells the observers what is now a fact."""
-        state, log = self.machine.state, self.machine.drain()
         if state.failures or state.stopping:
             self._note_abandoned(log)
         if not self._observers:
@@ -405,10 +439,13 @@ class Engine:
         for fact in log:
             event = to_event(state, fact)
             for observer in self._observers:
-                try:
-                    observer(event)
-                except BaseException as error:
-                    self._drop(observer, error)
+                self._tell(observer, event)
+
+    def _tell(self, observer: Observer, event: Any) -> None:
+        try:
+            observer(event)
+        except BaseException as error:
+            self._drop(observer, error)
 
     def _note_abandoned(self, log: list[facts_of.Fact]) -> None:
         for fact in log:
@@ -535,7 +572,11 @@ class Engine:
     @property
     def idle(self) -> bool:
         """Nothing runs, lingers, is asked or awaited: if the run has not ended, it never will."""
+        return self._rests and not self.machine.state.status.count(WAITING)
+
+    @property
+    def _rests(self) -> bool:
+        """The same, but for gates that are open."""
         state = self.machine.state
-        if state.free_total < state.slots_total or state.asked or state.lingering or state.acquiring:
-            return False
-        return not state.status.count(WAITING)
+        busy = state.free_total < state.slots_total or state.asked or state.lingering or state.acquiring
+        return not busy

@@ -6,6 +6,19 @@ PenstockError
 ├── InputError (ValueError)      the inputs, targets or overrides of one run do not fit the graph
 ├── RunFailed                    raised by `RunResult.raise_for_failure()`; `.result` holds the run
 │   └── RunCancelled             the same, of a run that was cancelled
+├── StoreError                   a run could not be written down or read; nothing was half recorded
+│   ├── StoreFull                there is no space left
+│   ├── StoreBusy                somebody else keeps it locked
+│   ├── StoreDamaged             what it holds is not what was written
+│   ├── StoreTooNew              a later version of this library has written it
+│   ├── ValueLost                a large value is missing, or not what was stored
+│   └── ClaimLost                another process has taken the run over
+├── RunNotFound (LookupError)    there is no such run in the store
+├── RunBusy                      another process drives the run
+├── RunExists                    a run of this id was given other inputs
+├── GraphChanged                 the code is not what a finished part of the run was made with
+├── NotStorable (TypeError)      a value is of a type that no codec knows; `.path` says where
+├── CannotDecode                 a stored value is of a type that is not known here
 └── InternalError                a bug of ours: the state of the machine is not what the rules allow
 
 RetryAfter is raised by a step, not by us: the step knows when it may be tried again. WorkerDied is raised by
@@ -65,6 +78,98 @@ class RunCancelled(RunFailed):
 
 class InternalError(PenstockError):
     """The machine met a state that its rules exclude: this is a bug in Penstock, please report it."""
+
+
+class StoreError(PenstockError):
+    """A store could not do what was asked of it. The run that met it is cut off, and can be resumed.
+
+    Attributes:
+        transient: Whether the same call might succeed a moment later.
+    """
+
+    transient = False
+
+
+class StoreFull(StoreError):
+    """There is no space left where the store is."""
+
+
+class StoreBusy(StoreError):
+    """Another process has kept the store locked for too long; the text says who, where that is known."""
+
+    transient = True
+
+
+class StoreDamaged(StoreError):
+    """What the store holds is not what was written. Nothing in it was changed."""
+
+
+class StoreTooNew(StoreError):
+    """A later version of this library has written the store: this one only reads it."""
+
+
+class ValueLost(StoreError):
+    """A large value is not where it was put, or is not what was put there."""
+
+
+class ClaimLost(StoreError):
+    """Another process has taken the run over; whatever this one still does is not recorded."""
+
+
+class RunNotFound(PenstockError, LookupError):
+    """There is no such run in the store."""
+
+
+class RunBusy(PenstockError):
+    """Another process drives the run.
+
+    Attributes:
+        owner: Which one, in words.
+    """
+
+    def __init__(self, message: str, owner: str = "") -> None:
+        super().__init__(message)
+        self.owner = owner
+
+
+class RunExists(PenstockError):
+    """There is a run of this id, and it is not the same: other inputs, or another flow."""
+
+
+class GraphChanged(PenstockError):
+    """The code is not what a finished part of the run was made with.
+
+    Attributes:
+        changes: What has changed, a line each.
+    """
+
+    def __init__(self, message: str, changes: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.changes = tuple(changes)
+
+
+class NotStorable(PenstockError, TypeError):
+    """A value has something in it that no codec knows.
+
+    Attributes:
+        path: Where in the value: ``$.rows[3].conn``.
+    """
+
+    def __init__(self, message: str, path: str = "$") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class CannotDecode(PenstockError):
+    """A stored value is of a type that is not known here; it is still stored.
+
+    Attributes:
+        tag: What the store calls the class that is missing; empty where it is none.
+    """
+
+    def __init__(self, message: str, tag: str = "") -> None:
+        super().__init__(message)
+        self.tag = tag
 
 
 class RetryAfter(Exception):

@@ -118,11 +118,15 @@ class NodeCancelled(NamedTuple):
 
 
 class NodeWaiting(NamedTuple):
-    """A gate is open and waits for an answer under this token."""
+    """A gate is open and waits for an answer under this token; at `due`, if it says so, it waits no longer.
+    `prompt` is what it asks, and `takes` the type of an answer; both are empty for one that only sleeps."""
 
     path: NodePath
     token: int
     at: float
+    due: float | None = None
+    prompt: str = ""
+    takes: str = ""
 
 
 class NodeInterrupted(NamedTuple):
@@ -161,6 +165,28 @@ class AttemptReleased(NamedTuple):
 
     path: NodePath
     token: int
+
+
+class RunResumed(NamedTuple):
+    """The run goes on after it was cut off, has waited, or had ended without success.
+
+    Attributes:
+        at: When.
+        away: Seconds since the last that was heard of it: they count for no deadline and no total time.
+        drop: Nodes and items of which nothing counts any more that was recorded before.
+        restart: Nodes and items that begin again; what their conditions said, and elements that they gave,
+            counts.
+        code: By id, fingerprints that have changed since; behind one, as JSON, what its node needs, where
+            that has changed.
+        crashed: Whether its owner had died.
+    """
+
+    at: float
+    away: float
+    drop: tuple[NodePath, ...] = ()
+    restart: tuple[NodePath, ...] = ()
+    code: Mapping[str, str] = {}
+    crashed: bool = False
 
 
 class CancelAsked(NamedTuple):
@@ -206,5 +232,5 @@ NodeEvent = (
     | NodeSkipped | NodeCancelled | NodeWaiting | NodeInterrupted | NodePaused | NodeResumed | NodeFolded
     | RestSkipped | AttemptReleased
 )  # fmt: skip
-Event = RunStarted | NodeEvent | CancelAsked | DeadlineReached | RunFinished
+Event = RunStarted | NodeEvent | RunResumed | CancelAsked | DeadlineReached | RunFinished
 """What the machine folds; observers see `Progressed` and `Logged` besides."""

@@ -11,6 +11,9 @@ from .model import Failure
 
 RetryOn = tuple[type[BaseException], ...] | Callable[[BaseException], bool] | None
 
+hide: Callable[[str], str] = str
+"""What every text of an exception goes through; `secrets` puts its own here, once there is a secret."""
+
 _MAX_TEXT = 20_000
 _PACKAGE = __name__.partition(".")[0]
 
@@ -63,6 +66,7 @@ def text_of(error: BaseException) -> str:
         text = str(error)
     except BaseException as worse:
         text = f"<its text cannot be had: {type(worse).__name__}>"
+    text = hide(text)
     return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "…"
 
 
@@ -88,7 +92,7 @@ def _trace(error: BaseException) -> str:
             part.stack = traceback.StackSummary.from_list(frames)
             more = (part.__cause__, part.__context__, *(getattr(part, "exceptions", None) or ()))
             todo += [one for one in more if one is not None]
-        text = "".join(whole.format())
+        text = hide("".join(whole.format()))
     except BaseException:  # its text is made again here, and may raise anything
         text = ""
     return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "…"

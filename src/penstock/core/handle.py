@@ -51,6 +51,15 @@ class Handle:
         self._refuse_after_fork()
         self._engine.cancel(reason)
 
+    def answer(self, gate: str, value: Any) -> None:
+        """Answers a gate, which may not be open yet. The first answer counts.
+
+        Raises:
+            InputError: There is no such gate, or it takes another kind of answer.
+        """
+        self._refuse_after_fork()
+        self._engine.answer(gate, value)
+
     def result(self, timeout: float | None = None) -> RunResult:
         """Waits for the end of the run.
 

@@ -33,9 +33,9 @@ def _statuses(s: State) -> list[str]:
         fold = s.plan.flags[s.site[i]] & FOLD  # works in slices before its need has ended
         if status not in (PENDING, SKIPPED) and s.waits[i] and not fold:
             found.append(f"{name} has status {status} and waits for {s.waits[i]} needs")
-        if s.waits[i] < 0:
+        if s.waits[i] < 0 and status < SUCCEEDED:
             found.append(f"{name} waits for {s.waits[i]} needs")
-        if (status == RETRYING) != (i in s.due):
+        if (status == RETRYING) != (i in s.due) and status != WAITING:
             found.append(f"{name} has status {status}, and a retry is {'' if i in s.due else 'not '}due")
         if (status == SKIPPED) != (s.skip(i) is not None):
             found.append(f"{name} has status {status} without a cause, or a cause without the status")

@@ -94,7 +94,8 @@ class Failure(Record):
 
     Attributes:
         kind: ``error`` (the step raised), ``timeout``, ``condition`` (its condition raised), ``cancelled``,
-            ``lost_worker`` (its process died), ``retry_past_deadline`` (another attempt would be too late).
+            ``lost_worker`` (its process died), ``retry_past_deadline`` (another attempt would be too late),
+            ``not_storable`` (no codec knows its value), ``recoveries`` (the run's process died too often).
         type: Name of the exception's class.
         text: Text of the exception.
         trace: The formatted traceback, without frames of this library; empty when there is none.
@@ -105,7 +106,10 @@ class Failure(Record):
         note: What the run adds: why there was no further attempt, where that is not plain.
     """
 
-    kind: Literal["error", "timeout", "condition", "cancelled", "lost_worker", "retry_past_deadline"]
+    kind: Literal[
+        "error", "timeout", "condition", "cancelled", "lost_worker", "retry_past_deadline", "not_storable",
+        "recoveries",
+    ]  # fmt: skip
     type: str
     text: str
     trace: str = ""
@@ -431,7 +435,9 @@ class Node(NamedTuple):
         origin: ``file:line`` of its definition, for error texts.
         shared: Parameter that receives what the run's steps share, as it is when the attempt is handed out
             or later; what they write into it they hand back as `Written`. Others write meanwhile, so from
-            another thread it is looked up in or copied whole, and never iterated over.
+            another thread it is looked up in or copied whole, and never iterated over. If it has a method
+            ``parting``, that is asked with the id of a node whose failure is about to be recorded, and with
+            the failure, for what the node leaves all the same: writes, as `update` takes them.
     """
 
     id: str
@@ -541,6 +547,15 @@ class RunStarted(NamedTuple):
     at: float
 
 
+_WORDS_OF = {
+    "on_failure": ("stop", "drain", "continue"),
+    "values": ("shared", "copied"),
+    "durability": ("process", "power", None),
+    "on_change": ("refuse", "keep", "rerun"),
+}
+_LEAST = {"max_concurrency": 1, "retry_budget": 0, "max_abandoned": 0, "max_recoveries": 0}
+
+
 class RunOptions(Record):
     """How one run goes, beyond what its graph says.
 
@@ -560,6 +575,13 @@ class RunOptions(Record):
         context_vars: Context variables that travel to worker processes, each as ``"module:name"``; their
             values must be picklable. Threads and coroutines see all of them anyway.
         workdir: Where the folders of `Context.workdir` are; None for ``.penstock/work``.
+        durability: What a commit to the store survives: ``process``, the death of the process, or ``power``,
+            the loss of power as well. The last one of a run always survives both. None for ``process``.
+        max_recoveries: Times in a row that a run may be taken over after its process has died; then what it
+            was at fails.
+        on_change: What is done on a resume about finished steps whose code is not what it was: ``refuse`` to
+            go on, ``keep`` what they made, or ``rerun`` them and all that follows from them.
+        rerun: Ids of steps that a resumed run does again, with all that follows from them.
     """
 
     on_failure: OnFailure = "stop"
@@ -574,19 +596,20 @@ class RunOptions(Record):
     observers: Sequence[Callable[[Any], None]] = ()
     context_vars: Sequence[str] = ()
     workdir: str | os.PathLike[str] | None = None
-
-    _later = dict.fromkeys(("durability", "max_recoveries", "on_change", "rerun"), "the journal")
+    durability: Literal["process", "power"] | None = None
+    max_recoveries: int = 10
+    on_change: Literal["refuse", "keep", "rerun"] = "refuse"
+    rerun: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if self.on_failure not in ("stop", "drain", "continue"):
-            raise ValueError(
-                f"RunOptions: on_failure is 'stop', 'drain' or 'continue', not {self.on_failure!r}"
-            )
-        if self.values not in ("shared", "copied"):
-            raise ValueError(f"RunOptions: values is 'shared' or 'copied', not {self.values!r}")
-        for name, least in (("max_concurrency", 1), ("retry_budget", 0), ("max_abandoned", 0)):
+        for name, words in _WORDS_OF.items():
+            if getattr(self, name) not in words:
+                *some, last = [repr(word) for word in words if word is not None]
+                said = f"{', '.join(some)} or {last}"
+                raise ValueError(f"RunOptions: {name} is {said}, not {getattr(self, name)!r}")
+        for name, least in _LEAST.items():
             value = getattr(self, name)
-            if value is None and name != "max_abandoned":
+            if value is None and name in ("max_concurrency", "retry_budget"):
                 continue
             if not is_whole(value) or value < least:
                 raise ValueError(f"RunOptions: {name} must be an int of at least {least}, not {value!r}")
@@ -606,6 +629,9 @@ class RunOptions(Record):
             )
         if isinstance(self.context_vars, str) or not isinstance(self.context_vars, Iterable):
             raise ValueError("RunOptions: context_vars is a list of names, each as 'module:name'")
+        if isinstance(self.rerun, str) or not isinstance(self.rerun, Iterable):
+            raise ValueError(f"RunOptions: rerun is a list of ids of steps; say rerun=[{self.rerun!r}]")
+        self._settle("rerun", tuple(self.rerun))
         self._settle("context_vars", tuple(self.context_vars))
         self._settle("observers", _observers(self.observers))
         for name in self.context_vars:

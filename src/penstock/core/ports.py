@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 from .context import Context
 from .errors import InputError, nearest
@@ -13,6 +13,9 @@ from .graph import Graph
 from .mailbox import Mailbox
 from .model import Input, RunOptions
 from .result import RunResult
+
+if TYPE_CHECKING:
+    from .storage import StoreWord
 
 Observer = Callable[[Any], None]
 """Receives every event after it is recorded. One that raises is named in the run's warnings, and not called
@@ -128,5 +131,18 @@ class Runnable(Protocol):
         targets: Sequence[str] | None = None,
         runner: str | None = None,
         options: RunOptions | None = None,
+        store: StoreWord = None,
+        run_id: str | None = None,
+        target: str | None = None,
     ) -> RunResult:
-        """Runs it to its end in the caller's thread; a `runner` is the name of one."""
+        """Runs it to its end in the caller's thread.
+
+        Args:
+            inputs: By name; of a run that goes on, those that are not given are what they were.
+            targets: Ids of steps: only they and what they need are run.
+            runner: The name of one.
+            options: How it goes.
+            store: Where the run is kept.
+            run_id: Its id.
+            target: What the command line was given to find the object; kept with the run.
+        """

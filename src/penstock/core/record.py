@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, dataclass_transform
+from typing import Any, dataclass_transform
 
 
 @dataclass_transform(frozen_default=True)
@@ -45,15 +44,12 @@ class Record(metaclass=RecordType):
     """
 
     _hidden = ""  # a field that is too long to show
-    _later: ClassVar[Mapping[str, str]] = {}  # fields to come, with the part of the library that brings them
 
     def __init__(self, *values: Any, **named: Any) -> None:
         cls = type(self)
         fields = cls._fields
         given = dict(zip(fields, values, strict=False))
         wrong = [name for name in named if name not in fields or name in given]
-        if wrong and wrong[0] in cls._later:
-            raise NotImplementedError(f"{cls.__name__}: {wrong[0]}= comes with {cls._later[wrong[0]]}")
         if wrong or len(values) > len(fields):
             raise TypeError(
                 f"{cls.__name__} takes {', '.join(fields)}; {wrong[0] if wrong else 'more'} does not fit"

@@ -72,11 +72,13 @@ class RunResult:
         warnings: What observers raised, and other things that changed nothing but should be known.
         reason: Why it ended so, where no step's failure says it: what `cancel` was given, the deadline, too
             many attempts left behind, or a quorum out of reach. Otherwise empty.
+        load: Reads what a node has come to, by its id, from the run's store; of a mapped one the list of its
+            successes. None without a store.
     """
 
     __slots__ = (
-        "_outputs", "abandoned", "began", "duration", "nodes", "reason", "run_id", "status", "tolerated",
-        "warnings",
+        "_outputs", "abandoned", "began", "duration", "load", "nodes", "reason", "run_id", "status",
+        "tolerated", "warnings",
     )  # fmt: skip
 
     def __init__(
@@ -95,6 +97,7 @@ class RunResult:
         self.status = status
         self.nodes = nodes
         self._outputs: Callable[[], Mapping[str, Any]] | Mapping[str, Any] = outputs
+        self.load: Callable[[str], Any] | None = None
         self.began = 0.0
         self.duration = duration
         self.tolerated = tolerated

@@ -10,7 +10,7 @@ from typing import Any
 
 from .commands import Reply
 from .engine import LONGEST, Engine
-from .errors import InternalError
+from .errors import InternalError, StoreError
 from .returned import UNUSUAL
 
 Pump = Callable[[], list[Reply]]
@@ -37,6 +37,8 @@ def run_here(engine: Engine, pump: Pump) -> None:
                 continue
             mailbox.sleeping = True
             if not (mailbox.replies or engine.unsaid):
+                if _parks(engine):
+                    break
                 wait = engine.next_alarm()
                 if wait is None and engine.idle:
                     raise InternalError(_stuck(engine))
@@ -111,7 +113,7 @@ class _LoopShell:
         self._mailbox = engine.mailbox
         self._state = engine.machine.state
         self._pump = pump
-        self._watches = engine.plan.attended  # what knows of times beside the machine's alarms
+        self._watches = engine.attended  # what knows of times beside the machine's alarms
         self._nudged = engine.longest_wait < LONGEST
         self._batch: list[Reply] = []
         self._loop = asyncio.get_running_loop()
@@ -120,14 +122,21 @@ class _LoopShell:
         self._failed = False
         self._given_up = threading.Lock()  # taken once
         self.done: asyncio.Future[None] = self._loop.create_future()
+        self._commits: _Commits | None = None
+        if engine.durable is not None and engine.durable.awaits_commits:
+            self._commits = _Commits(self._loop, self._committed)
+            engine.durable.elsewhere = self._commits.make
         UNUSUAL.update((asyncio.Future, asyncio.Task))  # a plain step that runs here can make them too
         # Threadsafe for this thread too: a signal handler runs in it while the loop sleeps.
         engine.mailbox.bell = self._ring
         engine.mailbox.lost = self._loop.is_closed
-        engine.answer_async(self._ask)
+        engine.questions.later = self._ask
 
     def turn(self, batch: list[Reply] | None = None) -> None:
         mailbox, state = self._mailbox, self._state
+        if self._commits is not None and self._commits.busy:
+            self._batch += batch or ()
+            return
         if state.finished is not None or self._failed:
             return
         try:
@@ -137,6 +146,9 @@ class _LoopShell:
             elif batch and not mailbox.replies:
                 now = batch[-1][-1]  # from a runner that takes the turn itself: that step has just ended
             self._engine.turn(batch, now)
+            if self._commits is not None and self._commits.busy:
+                self._batch = []
+                return
             if self._pump is not None:
                 self._batch = [] if state.finished is not None else self._pump()
             if (
@@ -160,6 +172,35 @@ class _LoopShell:
             mailbox.sleeping = True
             if mailbox.replies or self._engine.unsaid or (self._engine.skip is not None and self._skipped()):
                 mailbox.ring()
+            elif self._engine.durable is not None and not self.done.done():
+                self._park()
+
+    def _committed(self, then: Callable[[], None], error: BaseException | None) -> None:
+        """A commit has been made, or could not be: the rest of its turn, and what has come meanwhile."""
+        if self._failed:
+            return
+        try:
+            if error is not None:
+                raise error
+            then()
+        except BaseException as failed:
+            _own_up(self._engine, failed)
+            self._fail(failed)
+            return
+        if self._state.finished is not None:
+            if not self.done.done():
+                self.done.set_result(None)
+            return
+        self._mailbox.sleeping = False
+        self.turn()
+
+    def _park(self) -> None:
+        try:
+            if _parks(self._engine):
+                self._failed = True  # no further turn
+                self.done.set_result(None)
+        except BaseException as error:
+            self._fail(error)
 
     def _skipped(self) -> bool:
         try:
@@ -174,6 +215,8 @@ class _LoopShell:
             self.done.set_exception(error)
 
     def close(self) -> None:
+        if self._commits is not None:
+            self._commits.close()
         self._engine.mailbox.sleeping = False
         if self._timer is not None:
             self._timer.cancel()
@@ -196,6 +239,8 @@ class _LoopShell:
                 threading.Thread(target=self._close_lost, name="penstock-lost-run", daemon=True).start()
 
     def _close_lost(self) -> None:
+        if self._commits is not None:
+            self._commits.close()
         self._engine.mailbox.sleeping = False
         self._engine.close()
         self._engine.close_resources()
@@ -234,8 +279,68 @@ class _LoopShell:
         task.add_done_callback(self._questions.discard)
 
 
+class _Commits:
+    """Makes commits in a thread of its own, one at a time, for a loop that has better things to do than wait.
+
+    Args:
+        loop: The loop.
+        told: Called on it with what comes then, and the error if there was one.
+    """
+
+    def __init__(self, loop: Any, told: Callable[[Callable[[], None], BaseException | None], None]) -> None:
+        self._loop = loop
+        self._told = told
+        self._todo: SimpleQueue[tuple[Callable[[], None], Callable[[], None]] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self.busy = False
+
+    def make(self, commit: Callable[[], None], then: Callable[[], None]) -> None:
+        """Makes a commit, and says so."""
+        self.busy = True
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._go, name="penstock-commits", daemon=True)
+            self._thread.start()
+        self._todo.put((commit, then))
+
+    def close(self) -> None:
+        """Ends the thread, after the commit that it may be at."""
+        if self._thread is not None:
+            self._todo.put(None)
+            self._thread.join()
+
+    def _go(self) -> None:
+        while (job := self._todo.get()) is not None:
+            commit, then = job
+            error: BaseException | None = None
+            try:
+                commit()
+            except BaseException as raised:
+                error = raised
+            with suppress(RuntimeError):  # the loop was closed
+                self._loop.call_soon_threadsafe(self._done, then, error)
+
+    def _done(self, then: Callable[[], None], error: BaseException | None) -> None:
+        self.busy = False
+        self._told(then, error)
+
+
+def _parks(engine: Engine) -> bool:
+    """See `Engine.parks`."""
+    try:
+        return engine.parks()
+    except Exception as error:
+        _own_up(engine, error)
+        raise
+
+
 def _own_up(engine: Engine, error: BaseException) -> None:
     """Says of an error where it comes from: whatever user code raises in a turn ends there."""
+    if isinstance(error, StoreError):
+        error.add_note(
+            f"run {engine.run_id} was cut off: what it had done before is kept. It goes on with "
+            f"run_id={engine.run_id!r}, or by: penstock resume {engine.run_id}"
+        )
+        return
     begun = engine.machine.state.begun
     error.add_note(
         f"run {engine.run_id} (seed {begun and begun.seed}) broke off here: this is a bug in Penstock, "

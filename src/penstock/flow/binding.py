@@ -15,13 +15,14 @@ from penstock.core.graph import Graph
 from penstock.core.model import Accepts, Condition, Limit, LimitUse, Need, Node
 
 from .conditions import bind_condition
-from .gates import base, check_gathers, depths, lifted, tie
+from .gates import Gate, GateFacts, Sleep, gated
 from .loops import Elements, unrolled
 from .pairs import Crossed, Zipped
 from .relays import let_pass, stay
 from .step import AnyStep, FlowLike
 from .subflow import Copy, Forced, HandsOn, Layout, Place, named_like_one
 from .switches import Choice, Pick, check_keys, chosen, picked
+from .ties import base, check_gathers, depths, lifted, tie
 from .wires import Wires, fast
 from .words import slot
 
@@ -82,7 +83,7 @@ class _Build:
         nodes = wires.nodes
         for step in entries:  # may grow while it is read: see Layout
             needs, inputs, bound, context = wires.of(step)
-            if step.options or layout is not None:
+            if step.options or layout is not None or isinstance(step.facts, GateFacts):
                 self._add(step, needs, inputs, bound, context)
                 continue
             facts = step.facts
@@ -117,6 +118,8 @@ class _Build:
                 wires.edges.check(step, param, marker, marker.source)
         node = _node(wires, step, needs, inputs, bound, context)
         self._volatile |= node.volatile
+        if isinstance(step.function, (Gate, Sleep)):
+            node = gated(node)
         if step.id in self._branches:
             node = chosen(wires, self._branches[step.id], node)
         if isinstance(step, Choice):

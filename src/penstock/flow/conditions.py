@@ -156,6 +156,9 @@ class _Guard:
         self.allows = allows
         self.then = then
 
+    def __penstock_code__(self) -> list[Any]:
+        return [] if self.then is None else [self.then]
+
     def __call__(self, **given: Any) -> Any:
         if not self.allows(given.pop(self.name, NOTHING)):
             return False

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from types import FunctionType, MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, Protocol, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from penstock.core.amounts import is_number
 from penstock.core.errors import GraphError
 from penstock.core.graph import Graph
-from penstock.core.model import Input, RunOptions
+from penstock.core.model import NOTHING, Input, RunOptions
 from penstock.core.names import normal_id
 from penstock.core.ports import Pool, Runner
 from penstock.core.result import RunResult
 
 from . import binding, request
-from .later import refuse, refuse_storage
-from .markers import Source
-from .options import OPTIONS, StepOptions, checked, checked_defaults, merged
+from .gates import GateFacts, Sleep, check_until
+from .gates import gate as new_gate
+from .markers import Marker, Source, Use
+from .options import OF_GATES, OPTIONS, StepOptions, checked, checked_defaults, merged
 from .result import FlowHandle, FlowResult
 from .signature import Facts, read
 from .step import NONE, AnyStep, Step, Template, check_names
@@ -27,6 +28,7 @@ from .words import call_name, in_cell
 
 if TYPE_CHECKING:
     from penstock.core.hooks import Hook
+    from penstock.core.storage import StoreWord
 
     from .resources import AnyResource, Declare
 
@@ -440,13 +442,97 @@ class Flow:
         self._hooks.append(Hook(told, timeout))
         return hook
 
-    def gate(self, *options: Any, **more: Any) -> NoReturn:
-        """A step that waits for an answer from outside; there is none yet.
+    @overload  # the first of the two, for the other one's `more` would take a type too
+    def gate(
+        self,
+        name: str,
+        /,
+        *,
+        type: type[T],
+        prompt: str = "",
+        timeout: float | None = None,
+        default: T = ...,
+        **more: Any,
+    ) -> Source[T]: ...
+    @overload
+    def gate(
+        self,
+        name: str,
+        /,
+        *,
+        prompt: str = "",
+        timeout: float | None = None,
+        default: bool = ...,
+        **more: Any,
+    ) -> Source[bool]: ...
+    def gate(
+        self,
+        name: str,
+        /,
+        *,
+        prompt: str = "",
+        type: Any = bool,
+        timeout: float | None = None,
+        default: Any = NOTHING,
+        **more: Any,
+    ) -> Any:
+        """Adds a step that waits for an answer from outside: ``ok = flow.gate("approve", prompt="Really?")``.
+
+        It is answered by `FlowHandle.answer`, by ``penstock approve``, or through `penstock.open`; an answer
+        may come before the gate is open. With a store, a run that waits for nothing else is put down, and its
+        status is WAITING; it goes on when it is resumed.
+
+        Args:
+            name: Its id.
+            prompt: What is asked.
+            type: What an answer must be: a type such as str, or ``Literal["yes", "no"]``.
+            timeout: Seconds that it waits, whether the run is driven or not; then it fails, or gives
+                `default`. None for as long as it takes.
+            default: The answer when the time is over.
+            more: The options ``when``, ``trigger``, ``after``, ``optional`` and ``keep`` (see `StepOptions`);
+                and values to be seen by whoever answers, by name: ``total=use(total)``.
+
+        Returns:
+            The step: it gives the answer.
 
         Raises:
-            NotImplementedError: Always.
+            GraphError: Its name is taken, or an option is wrong.
         """
-        refuse("flow.gate")
+        asked = new_gate(prompt, type, timeout, default, f"gate {name!r}")
+        return self._add_gate(name, asked, type, prompt, more)
+
+    def sleep_until(self, name: str, when: Any, /, **more: Any) -> Source[None]:
+        """Adds a step that waits for a time: ``flow.sleep_until("night", use(nightfall))``.
+
+        The time is kept with the run: one that is resumed does not sleep longer.
+
+        Args:
+            name: Its id.
+            when: A datetime; a timedelta, from the moment when it begins to wait; or what ``use(step)`` or
+                ``param(...)`` brings of these.
+            more: The options of a `gate`.
+
+        Raises:
+            GraphError: Its name is taken, or an option is wrong.
+        """
+        check_until(when, f"step {name!r}")
+        when = Use(when) if isinstance(when, Source) and not isinstance(when, Marker) else when
+        step: Source[None] = self._add_gate(name, Sleep(), None, "", {**more, "until": when})
+        return step
+
+    def _add_gate(self, name: str, asked: Any, returns: Any, doc: str, more: dict[str, Any]) -> Any:
+        label = f"gate {name!r}"
+        options = {word: more.pop(word) for word in OPTIONS & more.keys()}
+        for word in options.keys() - OF_GATES:
+            raise GraphError(f"{label}: {word!r} is an option of steps that call something; it only waits")
+        facts = GateFacts(list(more), returns, doc)
+        name = normal_id(name)
+        if name in self._parts:
+            raise self._taken(name, asked)
+        step: AnyStep = Step(self, name, asked, facts, more, checked(label, options, facts))
+        self._parts[name] = step
+        self._graph = None
+        return step
 
     # --- compilation --------------------------------------------------------------------------------------
 
@@ -508,7 +594,7 @@ class Flow:
         self,
         /,
         *,
-        store: Any = None,
+        store: StoreWord = None,
         run_id: str | None = None,
         targets: request.Targets = None,
         override: request.Override = None,
@@ -519,8 +605,10 @@ class Flow:
         """Runs the flow to its end, in the caller's thread.
 
         Args:
-            store: Reserved.
-            run_id: Reserved.
+            store: Where the run is kept: a path, ``"sqlite:///runs.db"``, ``"memory:"``, or a store. Without
+                one it is in memory only, and dies with its process.
+            run_id: Its id. A run that the store knows goes on from where it was; of one that has succeeded
+                the recorded result is given. Without it a new run is begun.
             targets: Steps, or their ids: only they and what they need are run.
             override: Values by step or id, taken in place of running it.
             runner: Default of the steps that name none: ``inline``, ``threads``, ``processes``, ``aio``, a
@@ -534,20 +622,22 @@ class Flow:
         Raises:
             GraphError: The graph is not valid.
             InputError: The inputs, targets or overrides do not fit it.
-            NotImplementedError: `store` or `run_id` was given.
+            StoreError: The store cannot be used; the run was cut off, and can be resumed.
+            RunBusy: Another process drives this run.
+            RunExists: There is such a run, with other inputs.
+            GraphChanged: The code has changed since a part of the run was finished.
         """
         from penstock import wiring
 
-        refuse_storage(store, run_id)
-        asked = request.of(self, inputs, targets, override)
-        done = wiring.run(*asked.what, **asked.how, runner=runner, options=options, hooks=tuple(self._hooks))
-        return FlowResult(done, self)
+        asked = request.of(self, inputs, targets, override, goes_on=run_id is not None)
+        how = {**asked.how, "runner": runner, "options": options, "store": store, "run_id": run_id}
+        return FlowResult(wiring.run(*asked.what, **how, hooks=tuple(self._hooks)), self)
 
     async def arun(
         self,
         /,
         *,
-        store: Any = None,
+        store: StoreWord = None,
         run_id: str | None = None,
         targets: request.Targets = None,
         override: request.Override = None,
@@ -558,18 +648,15 @@ class Flow:
         """The same as `run` on the running event loop: coroutine steps are tasks of that loop."""
         from penstock import wiring
 
-        refuse_storage(store, run_id)
-        asked = request.of(self, inputs, targets, override)
-        done = await wiring.arun(
-            *asked.what, **asked.how, runner=runner, options=options, hooks=tuple(self._hooks)
-        )
-        return FlowResult(done, self)
+        asked = request.of(self, inputs, targets, override, goes_on=run_id is not None)
+        how = {**asked.how, "runner": runner, "options": options, "store": store, "run_id": run_id}
+        return FlowResult(await wiring.arun(*asked.what, **how, hooks=tuple(self._hooks)), self)
 
     def start(
         self,
         /,
         *,
-        store: Any = None,
+        store: StoreWord = None,
         run_id: str | None = None,
         targets: request.Targets = None,
         override: request.Override = None,
@@ -584,12 +671,9 @@ class Flow:
         """
         from penstock import wiring
 
-        refuse_storage(store, run_id)
-        asked = request.of(self, inputs, targets, override)
-        handle = wiring.start(
-            *asked.what, **asked.how, runner=runner, options=options, hooks=tuple(self._hooks)
-        )
-        return FlowHandle(handle, self)
+        asked = request.of(self, inputs, targets, override, goes_on=run_id is not None)
+        how = {**asked.how, "runner": runner, "options": options, "store": store, "run_id": run_id}
+        return FlowHandle(wiring.start(*asked.what, **how, hooks=tuple(self._hooks)), self)
 
     def run_with(
         self,
@@ -598,13 +682,17 @@ class Flow:
         targets: Sequence[str] | None = None,
         runner: str | None = None,
         options: RunOptions | None = None,
+        store: StoreWord = None,
+        run_id: str | None = None,
+        target: str | None = None,
     ) -> RunResult:
-        """The same as `run`, with the inputs as a mapping: what the command line calls."""
+        """The same as `run`, with the inputs as a mapping: what the command line calls. With the run it keeps
+        the `target` that it was given."""
         from penstock import wiring
 
-        asked = request.of(self, inputs, targets, None)
-        how = {**asked.how, "runner": runner, "options": options, "hooks": tuple(self._hooks)}
-        return FlowResult(wiring.run(*asked.what, **how), self)
+        asked = request.of(self, inputs, targets, None, goes_on=run_id is not None)
+        how = {**asked.how, "runner": runner, "options": options, "store": store, "run_id": run_id}
+        return FlowResult(wiring.run(*asked.what, **how, target=target, hooks=tuple(self._hooks)), self)
 
 
 def _not_callable(function: Any) -> GraphError:

@@ -235,6 +235,9 @@ class Until:
         self.step = step
         self.until = until
 
+    def __penstock_code__(self) -> list[Any]:
+        return [self.until]
+
     def __call__(self, **given: Any) -> Any:
         answer = self.until(**given)
         return self._wait(answer) if hasattr(answer, "__await__") else self._turned(answer)

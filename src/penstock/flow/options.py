@@ -64,6 +64,9 @@ OPTIONS = frozenset(StepOptions.__annotations__)
 _OF_ONE_STEP = frozenset({"name", "when", "trigger", "after", "pair"})
 """Options that make no sense as a default of many steps."""
 
+OF_GATES = frozenset({"when", "trigger", "after", "optional", "keep"})
+"""Options that make sense for what only waits."""
+
 _SYNC_ONLY = ("inline", "threads", "processes")
 
 

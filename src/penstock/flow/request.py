@@ -34,8 +34,20 @@ class Request(NamedTuple):
     how: dict[str, Any]
 
 
-def of(flow: FlowLike, inputs: Mapping[str, Any], targets: Targets, override: Override) -> Request:
+def of(
+    flow: FlowLike,
+    inputs: Mapping[str, Any],
+    targets: Targets,
+    override: Override,
+    *,
+    goes_on: bool = False,
+) -> Request:
     """The request, or the reason why it cannot be.
+
+    Args:
+        flow: What runs.
+        inputs, targets, override: As of `Flow.run`.
+        goes_on: The run may be known already: then inputs that are not given are what they were.
 
     Raises:
         GraphError: The graph is not valid.
@@ -52,7 +64,7 @@ def of(flow: FlowLike, inputs: Mapping[str, Any], targets: Targets, override: Ov
     missing = [
         name for name in known if name in needed and name not in inputs and known[name].default is NOTHING
     ]
-    if missing:
+    if missing and not goes_on:
         raise InputError(_missing(flow, graph, missing))
     given: dict[str, Any] = {}
     for name, one in known.items():
@@ -60,7 +72,7 @@ def of(flow: FlowLike, inputs: Mapping[str, Any], targets: Targets, override: Ov
             given[name] = _whole(flow, graph, name, inputs[name])
             if one.type is not None and given[name] is not one.default:
                 _check_input(flow, graph, name, given[name])
-        elif one.default is not NOTHING:
+        elif one.default is not NOTHING and not goes_on:
             given[name] = one.default
     return Request((graph, given), {"targets": ids, "override": values})
 

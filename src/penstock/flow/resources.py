@@ -60,6 +60,9 @@ class Resource(Source[Output], Generic[P, CallReturn, Output]):
         result: CallReturn = self.function(*args, **kwargs)
         return result
 
+    def __penstock_code__(self) -> list[Any]:
+        return [self.function]
+
     def __repr__(self) -> str:
         return f"<resource {self.id!r} of flow {self.flow.name!r}>"
 

@@ -59,7 +59,7 @@ class FlowResult(RunResult):
             )
         if node.path in self.outputs:
             return self.outputs[node.path]
-        self._no_value(node)
+        return self._loaded(node)
 
     @overload
     def items(self, step: Source[T]) -> list[T]: ...
@@ -79,7 +79,13 @@ class FlowResult(RunResult):
             raise TypeError(
                 f"step {node.path!r} is not mapped, so it has one value; say result[{node.path!r}]"
             )
-        self._no_value(node)
+        return list(self._loaded(node))
+
+    def _loaded(self, node: NodeResult) -> Any:
+        """A value that was not kept in memory, from the run's store if it has one."""
+        if self.load is None or node.status is not NodeStatus.SUCCEEDED:
+            self._no_value(node)
+        return self.load(node.path)
 
     def _node(self, step: Source[Any] | str) -> NodeResult:
         id = step
@@ -104,7 +110,7 @@ class FlowResult(RunResult):
         if node.status is NodeStatus.SUCCEEDED:
             raise NoValue(
                 f"the value of step {node.path!r} was not kept, for its consumers have had it; "
-                "define the step with keep=True, or name it in targets"
+                "define the step with keep=True, name it in targets, or give the run a store"
             )
         reason = f": {node.reason}" if node.reason else ""
         raise NoValue(visible(f"step {node.path!r} has no value, it is {node.status.value}{reason}"))
@@ -140,6 +146,14 @@ class FlowHandle:
     def cancel(self, reason: str = "") -> None:
         """Asks it to end: running attempts are cancelled, nothing new is started. Returns at once."""
         self._handle.cancel(reason)
+
+    def answer(self, gate: Source[T] | str, value: T) -> None:
+        """Answers a gate, given as itself or by its path. It may not be open yet; the first answer counts.
+
+        Raises:
+            InputError: There is no such gate, or it takes another kind of answer.
+        """
+        self._handle.answer(gate.id if isinstance(gate, Source) else gate, value)
 
     def result(self, timeout: float | None = None) -> FlowResult:
         """Waits for its end.

@@ -105,6 +105,9 @@ class Step(Source[Output], Generic[P, CallReturn, Output]):
         result: CallReturn = call(self, args, kwargs)
         return result
 
+    def __penstock_code__(self) -> list[Any]:
+        return [self.function]
+
     def __repr__(self) -> str:
         return f"<step {self.id!r} of flow {self.flow.name!r}>"
 
@@ -167,6 +170,9 @@ class Template(Generic[CallReturn, Output]):
         """
         result: CallReturn = call(self, args, kwargs)
         return result
+
+    def __penstock_code__(self) -> list[Any]:
+        return [self.function]
 
     def __repr__(self) -> str:
         given = ", ".join(f"{name}={value!r}" for name, value in self.bindings.items())

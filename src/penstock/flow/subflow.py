@@ -363,7 +363,7 @@ class Layout:
     """A flow with all its sub-flows, laid out flat.
 
     In front of a sub-flow stands its head, a step of its id, where something is said of the sub-flow as a
-    whole: a condition, an order, an ``each``. What `gates.py` adds to its steps makes them follow it.
+    whole: a condition, an order, an ``each``. What `ties.py` adds to its steps makes them follow it.
 
     Args:
         flow: The flow.

@@ -52,6 +52,7 @@ class Lines:
         self._names = min(NAMES, max(map(width, tally.rows), default=0))
         self._tells: dict[type[Any], Callable[[Any], None]] = {
             events.RunStarted: self._run_started,
+            events.RunResumed: self._run_resumed,
             events.NodeStarted: self._started,
             events.NodeExpanded: self._expanded,
             events.NodeSucceeded: self._ended,
@@ -104,6 +105,12 @@ class Lines:
     def _run_started(self, event: events.RunStarted) -> None:
         self._names = min(NAMES, max(map(width, self.tally.rows), default=0))
         self._say(event.at, "", f"run {event.run_id} of {event.flow}: {many(len(event.shape), 'step')}", True)
+
+    def _run_resumed(self, event: events.RunResumed) -> None:
+        done = [row for row in self.tally.rows.values() if row.finished]
+        self._closed.update(row.id for row in done if row.fan is not None)
+        word = "taken over from a process that died" if event.crashed else "goes on"
+        self._say(event.at, "", f"{word}: {many(len(done), 'step')} done before", True)
 
     def _started(self, event: events.NodeStarted) -> None:
         row = self.tally.rows[event.path.node]

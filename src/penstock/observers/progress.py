@@ -69,7 +69,7 @@ class Progress:
 
     def summary(self, result: RunResult, stream: TextIO) -> str:
         """The closing words, as that stream can show them."""
-        wide = _wide(stream)
+        wide = wide_of(stream)
         lines = summary(self.tally, result, wide, Signs(stream.encoding))
         show = coloured if has_colours(stream) else plain
         return "".join(show(line) + "\n" for line in lines)
@@ -112,7 +112,7 @@ def _is_terminal(stream: TextIO) -> bool:
         return False
 
 
-def _wide(stream: TextIO) -> int:
+def wide_of(stream: TextIO) -> int:
     """Cells of a line: those of the terminal, and no end where there is none."""
     if not _is_terminal(stream):
         return 100_000

@@ -160,7 +160,7 @@ class ManualRun(Generic[Result]):
         stubborn = runner.stubborn
         runner.is_stubborn = lambda node: self._state.path(node).node in stubborn
         self._waiter = Waiter()
-        self._engine.answer_async(self._waiter.awaited)
+        self._engine.questions.later = self._waiter.awaited
         self._engine.begin()
         self._turn()
 

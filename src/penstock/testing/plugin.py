@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from .by_hand import ManualRun
     from .clock import FakeClock
 
-pytest.register_assert_rewrite("penstock.testing.contract", "penstock.testing.stream_contract")
+pytest.register_assert_rewrite(
+    *(f"penstock.testing.{name}" for name in ("contract", "stream_contract")),
+    *(f"penstock.testing.{name}" for name in ("store_rig", "store_runs", "store_claims")),
+)
 
 
 @pytest.fixture

@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Mapping
-from contextlib import nullcontext
-from typing import Any, TextIO, get_args
+from typing import Any, get_args
 
 from penstock import wiring
-from penstock.cli import context, exits, given, signals
+from penstock.cli import context, driving, given, hints, places
+from penstock.cli.driving import CONFIGURED, Drive, Keeping, conduct
 from penstock.cli.exits import Misuse
-from penstock.cli.streams import complain, kept_clean, show
-from penstock.cli.target import HELP, load, of_theirs, shape
-from penstock.core.errors import InputError, PenstockError, RunCancelled
-from penstock.core.events import RunStarted
+from penstock.cli.target import HELP, Target, load, shape
+from penstock.core.errors import InputError
 from penstock.core.model import OnFailure
-from penstock.core.ports import RUNNERS
-from penstock.core.result import RunResult
-
-_CONFIGURED = ("runner", "on_failure", "max_concurrency")  # what the configuration may say instead
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("target", metavar="TARGET", help=HELP)
-    parser.add_argument(
-        "--input",
-        "-i",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="an input: text where it is annotated str, otherwise JSON; may be repeated",
-    )
-    parser.add_argument("--input-file", metavar="FILE", help="inputs from JSON or TOML; --input wins over it")
-    parser.add_argument("--context", metavar="MODULE:FACTORY", help=context.HELP)
+    driving.add_inputs(parser)
     parser.add_argument(
         "--target",
         "-t",
@@ -44,28 +27,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="run only this step and what it needs; may be repeated",
     )
     parser.add_argument(
-        "--max-concurrency", type=_positive, metavar="N", help="attempts that run at the same time, at most"
-    )
-    parser.add_argument(
         "--on-failure", choices=get_args(OnFailure), help="what becomes of the rest after a failure"
     )
-    parser.add_argument("--runner", choices=RUNNERS, help="where the steps run that name no runner")
-    parser.add_argument("--json", action="store_true", help="write one JSON object, and nothing else")
+    driving.add_options(parser)
+    places.add_option(parser)
+    parser.add_argument("--no-store", action="store_true", help="keep nothing of the run")
+    parser.add_argument("--run-id", metavar="ID", help="its id; one that is known goes on, or is shown")
+    parser.add_argument(
+        "--tag",
+        action="append",
+        default=[],
+        dest="tags",
+        metavar="NAME=VALUE",
+        help="words of your own to find it by; may be repeated",
+    )
+    parser.add_argument(
+        "--durability", choices=("process", "power"), help="what a commit survives the loss of"
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Runs; gives the exit code."""
-    with signals.orderly() as asked:
-        try:
-            with kept_clean() if arguments.json else nullcontext(sys.stdout) as stdout:
-                result = _run(arguments, stdout)
-        except KeyboardInterrupt:
-            complain("terminated" if asked.terminated else "interrupted")
-            return exits.TERMINATED if asked.terminated else exits.INTERRUPTED
-        return exits.of_status(result.status, terminated=asked.terminated)
+    return conduct(arguments.json, lambda: _prepared(arguments))
 
 
-def _run(arguments: argparse.Namespace, stdout: TextIO) -> RunResult:
+def _prepared(arguments: argparse.Namespace) -> Drive:
     try:
         config = wiring.configured()
     except InputError as error:
@@ -75,58 +61,49 @@ def _run(arguments: argparse.Namespace, stdout: TextIO) -> RunResult:
     inputs = given.inputs(known, arguments.input, arguments.input_file)
     if arguments.context is not None:
         inputs = context.context(arguments.context, target, known, inputs)
-    progress = wiring.progress(graph, sys.stderr)
-    said = {word: vars(arguments)[word] for word in _CONFIGURED if vars(arguments)[word] is not None}
-    policy = _Policy()
-    observers = (progress.observer,) if arguments.on_failure is None else (progress.observer, policy)
-    how = config.how(**said, observers=observers)
-    try:
-        with progress:
-            result = target.object.run_with(inputs, targets=arguments.targets, **how)
-    except RunCancelled:  # twice, and so at once
-        raise KeyboardInterrupt from None
-    except PenstockError as error:
-        configured = {word: getattr(config, word) for word in _CONFIGURED if word not in said}
-        raise _refused(error, given.missing(known, inputs), configured) from None
-    except Exception as error:
-        theirs = of_theirs(target, error)
-        if theirs is None:
-            raise
-        raise theirs from None
-    if policy.on_failure not in (None, arguments.on_failure):
-        text = f"--on-failure {arguments.on_failure} has no effect: {target.name} says itself what follows"
-        result.warnings += (text,)
-    if arguments.json:
-        from penstock.cli.as_json import as_json
-
-        show(as_json(result, progress.tally), stdout)
-    else:
-        show(progress.summary(result, stdout), stdout)
-    return result
+    said = {word: vars(arguments)[word] for word in CONFIGURED if vars(arguments)[word] is not None}
+    more: dict[str, Any] = {}
+    if arguments.tags:
+        more["tags"] = _tags(arguments.tags)
+    if arguments.durability is not None:
+        more["durability"] = arguments.durability
+    return Drive(
+        target=target,
+        graph=graph,
+        known=known,
+        inputs=inputs,
+        targets=arguments.targets,
+        said=said,
+        how=lambda **observers: config.how(**said, **more, **observers),
+        configured={word: getattr(config, word) for word in CONFIGURED if word not in said},
+        keeping=_keeping(arguments, target),
+    )
 
 
-class _Policy:
-    """Notes what really becomes of the rest after a failure: some targets have a say of their own."""
-
-    on_failure: str | None = None
-
-    def __call__(self, event: Any) -> None:
-        if isinstance(event, RunStarted):
-            self.on_failure = event.options["on_failure"]
-
-
-def _refused(error: PenstockError, missing: str, configured: Mapping[str, Any]) -> Misuse:
-    code = exits.of_error(error)
-    lines = str(error).splitlines()
-    if isinstance(error, InputError) and "needs the input" in str(error):
-        lines = [*lines[:2], f"give it with: {missing}"]
-    for word, value in configured.items():
-        if value is not None and f"{word}={value!r}" in str(error):
-            lines.append(f"that {word} is configured; --{word.replace('_', '-')} wins over it")
-    return Misuse("\n".join(lines), code)
+def _keeping(arguments: argparse.Namespace, target: Target) -> Keeping | None:
+    asked = "--store" if arguments.store is not None else "--run-id" if arguments.run_id is not None else ""
+    if arguments.no_store:
+        if asked:
+            raise Misuse(f"{asked} and --no-store do not go together")
+        return None
+    if not driving.takes_store(target):
+        if asked:
+            raise Misuse(f"{asked}: {target.where}:{target.name} cannot be kept in a store")
+        return None
+    place = places.place(arguments.store)
+    places.prepare(place)
+    hint = hints.hint_of(arguments.target, target, place)
+    again = None if hints.usable(hint, place) else arguments.target
+    return Keeping(place, arguments.run_id, hint, again)
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"takes a number of 1 or more, not {text!r}")
-    return int(text)
+def _tags(pairs: list[str]) -> dict[str, str]:
+    tags: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise Misuse(f"--tag takes NAME=VALUE, not {pair!r}")
+        if name in tags:
+            raise Misuse(f"the tag {name!r} is given twice")
+        tags[name] = value
+    return tags

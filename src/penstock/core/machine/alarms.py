@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from .state import RETRYING, RUNNING, STOPPING, State
+from .state import RETRYING, RUNNING, STOPPING, WAITING, State
 
-DUE: Final = 0  # a retry may start
+DUE: Final = 0  # a retry may start, or a gate waits no longer
 TIMEOUT: Final = 1  # an attempt is past its timeout
 GRACE: Final = 2  # an attempt past its timeout did not end in its grace
 RATE: Final = 3  # a rate limit has room again; the number is the limit's
@@ -20,7 +20,7 @@ def stale(s: State, alarm: tuple[float, int, int, int]) -> bool:
     """Whether an alarm has nothing to say any more, so that nobody wakes for it."""
     when, what, number, token = alarm
     if what == DUE:
-        return s.status[number] != RETRYING or s.due.get(number) != when
+        return s.status[number] not in (RETRYING, WAITING) or s.due.get(number) != when
     if what in (TIMEOUT, TOTAL, GRACE):
         return s.status[number] != RUNNING or s.token[number] != token
     if what == RATE:

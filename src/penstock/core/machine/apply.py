@@ -183,6 +183,7 @@ def _succeeded_specially(s: State, fact: Fact) -> None:
         _give_back(s, i, held=True)
     if writes:
         s.shared.update(writes)
+    s.due.pop(i, None)
     if source:
         s.sources[i] = facts.SOURCES[source]
     elif s.plan.flags[s.site[i]] & STREAM:
@@ -195,7 +196,7 @@ def _succeeded_specially(s: State, fact: Fact) -> None:
     if scopes:
         level = s.plan.levels[scopes[0]]
         shed = level.base + level.head in s.plan.sheds  # nobody else sees the list, so nobody changes it
-        s.streams[i] = value if shed else _snapshot(value)
+        s.streams[i] = [] if value is NOTHING else value if shed else _snapshot(value)
     end(s, i, clean=True)
 
 
@@ -312,9 +313,12 @@ def decided(s: State, fact: Fact) -> None:
 
 
 def waiting(s: State, fact: Fact) -> None:
-    _, i, token, _now = fact
+    _, i, token, now, due = fact
     s.status[i] = WAITING
     s.token[i] = token
+    s.began[i] = now
+    if due is not None:
+        s.due[i] = due
 
 
 def interrupted(s: State, fact: Fact) -> None:
@@ -323,6 +327,9 @@ def interrupted(s: State, fact: Fact) -> None:
     s.returned[i] = s.returned.get(i, 0) + 1
     if s.plan.flags[s.site[i]] & FOLD:
         _slice_over(s, i)
+        return
+    if s.waits[i]:  # what it takes is made again, after a crash
+        s.status[i] = PENDING
         return
     s.status[i] = READY
     if s.stopping:
@@ -396,6 +403,18 @@ def begun(s: State, fact: Fact) -> None:
         arrive(s, i)
 
 
+def again(s: State, fact: Fact) -> None:
+    """The time in which nobody drove the run counts for nothing. What has ended waits for nothing, though
+    something above it may be made again."""
+    away = fact[1].away
+    s.away += away
+    for i in s.first:
+        s.first[i] += away if s.status[i] < SUCCEEDED else 0.0
+    for i, status in enumerate(s.status):
+        if status >= SUCCEEDED and s.waits[i] and not s.plan.flags[s.site[i]] & GROUP:
+            s.waits[i] = 0
+
+
 def finished(s: State, fact: Fact) -> None:
     s.finished = fact[1]
 
@@ -421,6 +440,7 @@ _APPLY: dict[int, Any] = {
     facts.REST_SKIPPED: rest_skipped,
     facts.BEGUN: begun,
     facts.FINISHED: finished,
+    facts.AGAIN: again,
 }
 
 
@@ -494,9 +514,8 @@ def _add_rows(s: State, fan: Fan, size: int) -> None:
                 hold[place] = 1
     status = bytearray(width)
     head = level.head
-    plain = (
-        not waits[head] and not hold[head] and not s.stopping and not plan.flags[level.base + head] & JUDGED
-    )
+    judged = plan.flags[level.base + head] & (JUDGED | GATE)
+    plain = not waits[head] and not hold[head] and not s.stopping and not judged
     if plain:
         status[head] = READY
     total = size * width

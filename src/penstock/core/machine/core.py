@@ -20,7 +20,7 @@ from .recover import recover
 from .state import STOPPING, State
 
 if TYPE_CHECKING:
-    from ..events import Event
+    from ..events import Event, RunResumed
 
 _DEFAULTS = RunOptions()
 
@@ -136,6 +136,10 @@ class Machine:
 
         apply(self.state, from_event(self.state, event))
 
-    def recover(self, now: float) -> None:
+    def recover(self, now: float, give_up: str = "") -> None:
         """Makes the machine live again after a replay; see `recover`."""
-        recover(self.state, now, self.log)
+        recover(self.state, now, self.log, give_up)
+
+    def resume(self, event: RunResumed) -> None:
+        """Records that a replayed run goes on; `recover` comes next."""
+        emit(self.state, self.log, facts.AGAIN, event)

@@ -44,6 +44,7 @@ from .alarms import BLOCKED, DEADLINE, DUE, GRACE, RATE, RUN_GRACE, TIMEOUT, TOT
 from .apply import apply, pour, succeed_many, succeeded
 from .dispatch import give_grace, may_start, permitted, unpark
 from .facts import Fact
+from .gates import opened, over
 from .judge import because, verdict
 from .pace import caught_up, too_far
 from .queues import enqueue
@@ -158,7 +159,7 @@ def _last_moment(s: State, i: int, began: float) -> tuple[float, str]:
     """When a node, and its run, must be done at the latest, and which of them that is."""
     end, of = math.inf, "run"
     if s.deadline is not None and s.begun is not None:
-        end = s.begun.at + s.deadline
+        end = s.begun.at + s.away + s.deadline
     timeout = s.plan.nodes[s.plan.node[s.site[i]]].timeout
     if timeout is not None and timeout.total is not None:
         total = s.first.get(i, began) + timeout.total
@@ -249,7 +250,7 @@ def _decided(s: State, reply: Reply, now: float, log: Log, out: list[Command]) -
 def _answered(s: State, reply: Reply, now: float, log: Log, out: list[Command]) -> None:
     _, i, value = reply
     if s.status[i] == WAITING:
-        emit(s, log, facts.SUCCEEDED, i, s.token[i], OK, value, None, now, now)
+        emit(s, log, facts.SUCCEEDED, i, s.token[i], OK, value, None, s.began[i], now)
 
 
 def _cancel_asked(s: State, reply: Reply, now: float, log: Log, out: list[Command]) -> None:
@@ -311,7 +312,9 @@ def ring(s: State, now: float, log: Log, out: list[Command]) -> None:
         if stale(s, alarm):
             continue
         _, what, i, token = alarm
-        if what == DUE:
+        if what == DUE and s.status[i] == WAITING:
+            emit(s, log, *over(s, i, now))
+        elif what == DUE:
             enqueue(s, i)
         elif what in (TIMEOUT, TOTAL):
             _overdue(s, i, token, "attempt" if what == TIMEOUT else "total", now, out)
@@ -454,7 +457,9 @@ def _settle(s: State, i: int, now: float, log: Log, out: list[Command]) -> None:
             s.asked.add(i)
             out.append((DECIDE, i, TRIGGER if found.move == rules.ASK_TRIGGER else WHEN))
     elif flags & GATE:
-        emit(s, log, facts.WAITING, i, s.token[i] + 1, now)
+        emit(s, log, *opened(s, i, now))
+        if i in s.due:
+            heappush(s.alarms, (s.due[i], DUE, i, 0))
     elif s.status[i] == PENDING:
         raise AssertionError(f"{s.path(i)} should be ready by itself")
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from heapq import heappush
 
+from ..model import Failure
 from . import facts
 from .alarms import DEADLINE, DUE
 from .decide import Log, emit
-from .state import PENDING, READY, RETRYING, RUNNING, State
+from .state import PENDING, READY, RETRYING, RUNNING, WAITING, State
 
 
-def recover(s: State, now: float, log: Log) -> None:
+def recover(s: State, now: float, log: Log, give_up: str = "") -> None:
     """Makes a replayed state live again.
 
     Attempts that ran are interrupted, which is not charged to them. What was retrying stays so, but waits no
@@ -24,12 +25,21 @@ def recover(s: State, now: float, log: Log) -> None:
         s: The state, after its events were folded.
         now: The run's clock, in seconds.
         log: Receives the facts.
+        give_up: Why what was cut off is not tried again, but fails; empty where it is.
     """
     if s.finished is not None:
         return
     for i, status in enumerate(s.status):
         if status == RUNNING:
-            emit(s, log, facts.INTERRUPTED, i, s.token[i])
+            if give_up:
+                failure = Failure(
+                    "recoveries", "CutOff", give_up, retryable=False, attempt=len(s.failures.get(i, ())) + 1
+                )
+                emit(s, log, facts.FAILED, i, s.token[i], failure, s.began[i], now)
+            else:
+                emit(s, log, facts.INTERRUPTED, i, s.token[i])
+        elif status == WAITING and i in s.due:
+            heappush(s.alarms, (s.due[i], DUE, i, 0))
         elif status == RETRYING:
             policy = s.plan.retry[s.plan.node[s.site[i]]]
             failure = s.failures[i][-1]
@@ -40,7 +50,7 @@ def recover(s: State, now: float, log: Log) -> None:
         if upto and s.status[i] in (PENDING, READY):
             emit(s, log, facts.FOLDED, i, s.token[i], 0)
     if s.deadline is not None and s.begun is not None:
-        heappush(s.alarms, (s.begun.at + s.deadline, DEADLINE, 0, 0))
+        heappush(s.alarms, (s.begun.at + s.away + s.deadline, DEADLINE, 0, 0))
     for gauge in s.gauges.values():
         stamps = [min(stamp, now) for stamp in gauge.stamps]
         gauge.stamps.clear()

@@ -106,7 +106,7 @@ class State:
 
     Attributes (sparse, by number):
         failures: Its failed attempts, in order.
-        due: When its next attempt may start.
+        due: When its next attempt may start; of a gate, when it waits no longer.
         first: When its first attempt began, where there were several.
         answers: What conditions said, by (number, what).
         skips: (cause, because) of what was skipped.
@@ -125,8 +125,8 @@ class State:
     """
 
     __slots__ = (
-        "abandoned", "acquiring", "alarms", "allowed", "answers", "arrived", "asked", "began", "begun",
-        "blocked", "broken", "cancelled", "counts", "culprit", "cut", "deadline", "due", "element",
+        "abandoned", "acquiring", "alarms", "allowed", "answers", "arrived", "asked", "away", "began",
+        "begun", "blocked", "broken", "cancelled", "counts", "culprit", "cut", "deadline", "due", "element",
         "ended", "expired", "failed", "failures", "fans", "finished", "first", "folded", "free",
         "free_total", "gauges", "grace", "grace_ends", "granted", "hold", "keyed", "late", "left_out",
         "lingering", "lost", "maps", "max_abandoned", "names", "on_failure", "open", "opened", "paused",
@@ -167,6 +167,7 @@ class State:
         self.cancelled: str | None = None  # the reason that was given
         self.failed = False  # an untolerated failure was recorded before any cancel
         self.expired = False  # the deadline has stopped the run
+        self.away = 0.0  # seconds in which nobody drove the run
         self.retried = 0  # retries so far
         self.abandoned = 0  # attempts abandoned so far
         self.culprit: int | None = None  # whose failure stopped the run

@@ -7,6 +7,7 @@ from typing import Any, Final
 from .. import events
 from ..model import RunStatus
 from .facts import (
+    AGAIN,
     BEGUN,
     CANCEL,
     CAUSES,
@@ -19,6 +20,7 @@ from .facts import (
     SOURCES,
     STARTED,
     SUCCEEDED,
+    WAITING,
     Fact,
 )
 from .state import State
@@ -57,6 +59,14 @@ def to_event(state: State, fact: Fact) -> events.Event:
     if kind == BEGUN:
         begun: events.RunStarted = fact[1]
         return begun
+    if kind == AGAIN:
+        resumed: events.RunResumed = fact[1]
+        return resumed
+    if kind == WAITING:
+        _, i, token, now, due = fact
+        node = state.plan.nodes[state.plan.node[state.site[i]]]
+        takes = getattr(node.call, "takes", "")
+        return events.NodeWaiting(state.path(i), token, now, due, node.doc, takes)
     if kind == FINISHED:
         return events.RunFinished(RunStatus(fact[1]), fact[2])
     if kind == EXPIRED:
@@ -86,6 +96,8 @@ def from_event(state: State, event: events.Event) -> Fact:
     """
     if isinstance(event, events.RunStarted):
         return (BEGUN, event)
+    if isinstance(event, events.RunResumed):
+        return (AGAIN, event)
     if isinstance(event, events.CancelAsked):
         return (CANCEL, event.reason, event.at)
     if isinstance(event, events.RunFinished):
@@ -104,6 +116,8 @@ def from_event(state: State, event: events.Event) -> Fact:
     if isinstance(event, events.RestSkipped):
         because = None if event.because is None else state.find(event.because)
         return (REST_SKIPPED, node, event.first, CAUSES.index(event.cause), because)
+    if isinstance(event, events.NodeWaiting):
+        return (WAITING, node, event.token, event.at, event.due)
     if isinstance(event, events.NodeFolded):
         return (FOLDED, node, event.token, event.upto)
     return (_KINDS[type(event)], node, *event[1:])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
@@ -10,38 +9,45 @@ from penstock.core.amounts import shown
 from penstock.core.context import Context
 from penstock.core.errors import nearest
 from penstock.core.failures import said_by
+from penstock.core.model import NOTHING
+from penstock.core.watch import Watch
 
-
-class _Gone(enum.Enum):  # a value that stays itself on its way through a pipe
-    GONE = "gone"
-
-
-GONE = _Gone.GONE
+Writes = dict[str, dict[str, Any]]
+"""What was written: by ``state`` and ``metrics`` what was set, `NOTHING` where it was deleted; by ``added``
+what is added to whatever a metric is by then. Plain data, so that it can travel, and be stored."""
 
 
 class Overlay(MutableMapping[str, Any]):
     """What one attempt sees of the state, or of the metrics: its own writes, over all that is committed.
 
+    Args:
+        base: What is committed.
+        watch: Notes what is read of it; None where nobody wants to know.
+
     Attributes:
-        own: What it has set; `GONE` where it has deleted.
+        own: What it has set; `NOTHING` where it has deleted.
         added: What it has added, which is added again to whatever is committed by then.
     """
 
-    __slots__ = ("_base", "added", "own")
+    __slots__ = ("_base", "_watch", "added", "own")
 
-    def __init__(self, base: Mapping[str, Any]) -> None:
+    def __init__(self, base: Mapping[str, Any], watch: Watch | None = None) -> None:
         self._base = base
+        self._watch = watch
         self.own: dict[str, Any] = {}
         self.added: dict[str, Any] = {}
 
     def __getitem__(self, key: str) -> Any:
         if key in self.own:
-            if self.own[key] is GONE:
+            if self.own[key] is NOTHING:
                 raise KeyError(key)
             return self.own[key]
         if key in self.added:
             return self._base.get(key, 0) + self.added[key]
-        return self._base[key]
+        value = self._base[key]
+        if self._watch is not None:
+            self._watch.see(key, value)
+        return value
 
     def __setitem__(self, key: str, value: Any) -> None:
         self.added.pop(key, None)
@@ -50,11 +56,11 @@ class Overlay(MutableMapping[str, Any]):
     def __delitem__(self, key: str) -> None:
         if key not in self:
             raise KeyError(key)
-        self[key] = GONE
+        self[key] = NOTHING
 
     def __iter__(self) -> Iterator[str]:
         return iter(
-            [key for key in {**self._base, **self.own, **self.added} if self.own.get(key) is not GONE]
+            [key for key in {**self._base, **self.own, **self.added} if self.own.get(key) is not NOTHING]
         )
 
     def __len__(self) -> int:
@@ -64,7 +70,7 @@ class Overlay(MutableMapping[str, Any]):
         return repr(dict(self))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _only_writes, (self.own, self.added)  # what is committed stays where it is
+        return dict, (dict(self),)
 
     def increment(self, key: str, amount: Any) -> None:
         total = self.get(key, 0) + amount
@@ -73,36 +79,38 @@ class Overlay(MutableMapping[str, Any]):
         else:
             self.added[key] = self.added.get(key, 0) + amount
 
-    def apply(self, target: MutableMapping[str, Any]) -> dict[str, str]:
-        """Does to a mapping what was done to this one.
+    def written(self) -> dict[str, Any]:
+        """What was set, deleted, or changed in place."""
+        return self.own if self._watch is None else {**dict(self._watch.changed()), **self.own}
 
-        Returns:
-            Why not, by key, where that mapping would not have it.
-        """
-        refused: dict[str, str] = {}
-        for key, value in self.own.items():
+
+def merge(
+    writes: Writes, state: MutableMapping[str, Any], metrics: MutableMapping[str, Any]
+) -> list[tuple[str, str, str]]:
+    """Does to state and metrics what was written.
+
+    Returns:
+        What of it they would not have: which of the two, the key, and why.
+    """
+    refused = []
+    for what, target in (("state", state), ("metrics", metrics)):
+        for key, value in writes.get(what, {}).items():
             try:
-                if value is GONE:
+                if value is NOTHING:
                     target.pop(key, None)
                 else:
                     target[key] = value
             except Exception as error:  # it is somebody's own
-                refused[key] = said_by(error)
-        for key, amount in self.added.items():
-            try:
-                if isinstance(target, Overlay):
-                    target.increment(key, amount)
-                else:
-                    target[key] = target.get(key, 0) + amount
-            except Exception as error:  # or somebody has set it to something else meanwhile
-                refused[key] = said_by(error)
-        return refused
-
-
-def _only_writes(own: dict[str, Any], added: dict[str, Any]) -> Overlay:
-    made = Overlay({})
-    made.own, made.added = own, added
-    return made
+                refused.append((what, key, said_by(error)))
+    for key, amount in writes.get("added", {}).items():
+        try:
+            if isinstance(metrics, Overlay):
+                metrics.increment(key, amount)
+            else:
+                metrics[key] = metrics.get(key, 0) + amount
+        except Exception as error:  # or somebody has set it to something else meanwhile
+            refused.append(("metrics", key, said_by(error)))
+    return refused
 
 
 class PipelineContext:
@@ -153,7 +161,8 @@ class PipelineContext:
     def __getattr__(self, name: str) -> Any:
         own = self.__dict__
         if name in ("state", "metrics") and "_base" in own:
-            made = own[name] = Overlay(getattr(own["_base"], name))
+            watches = own.get("_watches")
+            made = own[name] = Overlay(getattr(own["_base"], name), watches and watches[name])
             return made
         session = own.get("session")
         if session is not None and hasattr(session, name) and not name.startswith("__"):

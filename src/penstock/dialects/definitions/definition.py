@@ -147,6 +147,7 @@ class PipelineDefinition(_Kept, Record):
         targets: Sequence[str] | None = None,
         runner: str | Runner | Pool | None = None,
         options: RunOptions | None = None,
+        **kept: Any,
     ) -> RunResult:
         """Runs it for the command line.
 
@@ -161,5 +162,5 @@ class PipelineDefinition(_Kept, Record):
             raise InputError(f"context is a PipelineContext, not {type(context).__name__}")
         self.graph()
         execution = Execution(self.stages, self._graph(), inputs.get("input"), context or PipelineContext())
-        execution.prepare({}, runner, options, targets)
+        execution.prepare({}, runner, options, targets=targets, **kept)
         return execution.run()

@@ -41,26 +41,32 @@ class Execution:
         self.shared = Run(stages, context)
         self.done: dict[str, StageResult[Any]] = {}
 
-    def prepare(
-        self, kept: Mapping[str, Any], runner: Any, options: RunOptions | None, targets: Any = None
-    ) -> None:
+    def prepare(self, done: Mapping[str, Any], runner: Any, options: RunOptions | None, **kept: Any) -> None:
         """Makes it ready to run.
 
         Args:
-            kept: Results, by stage, of what need not run again.
-            runner, options, targets: As of `Flow.run`.
+            done: Results, by stage, of what need not run again.
+            runner, options: As of `Flow.run`.
+            kept: `targets`, `store`, `run_id` and `target`, as of `wiring.prepared`.
         """
         token = self.shared.context.cancel_token
         observers = () if token is None else (self.shared.look,)
-        self.prepared = wiring.Prepared(
-            self.made.graph,
-            {"input": self.input},
-            targets=targets,
-            override=kept or None,
+        graph, inputs, run_id = self.made.graph, {"input": self.input}, kept.get("run_id")
+        if kept.get("store") is not None:
+            self.shared.keep(run_id, wiring.texts(graph))
+            if run_id is not None and self.input is None:
+                inputs, kept["own"] = {}, ({}, inputs)
+        self.prepared = wiring.prepared(
+            graph,
+            inputs,
+            override=done or None,
             runner=runner,
             options=_options(options, observers),
             shared=cast(Any, self.shared),
+            **kept,
         )
+        if self.prepared.engine.durable is not None:
+            self.shared.run_id = self.prepared.engine.run_id
         self.shared.cancel = self.prepared.engine.cancel
         self.shared.look()
 
@@ -81,7 +87,7 @@ class Execution:
         warnings = [*ended.warnings, *self.shared.warnings]
         for id, node in ended.nodes.items():
             if id in self.made.ids and node.status is NodeStatus.SUCCEEDED:
-                result: StageResult[Any] = node.value
+                result = _result(node)
                 outputs[id], more = result.output, result.metadata
                 if "soft_fail" in more:
                     warnings.append(f"stage {id!r} failed softly: {more['soft_fail']}")
@@ -101,13 +107,14 @@ class Execution:
             id, node = stage.id, nodes[stage.id]
             took[id] = 1000 * (node.duration or 0.0)
             if node.status is NodeStatus.SUCCEEDED:
-                self.done[id] = node.value
+                self.done[id] = _result(node)
             else:
                 others.append(stage)
         for id, mine in ids.items() if len(ids) < len(nodes) else ():
             took[id] = 1000 * sum(nodes[one].duration or 0.0 for one in mine)
         failures: dict[str, StageResult[Any]] = {}
-        cancelled = []
+        cancelled: list[str] = []
+        waiting: list[str] = []
         for stage in others:
             own = [nodes[one] for one in ids[stage.id]]
             bad = next((node for node in own if node.status is NodeStatus.FAILED), None)
@@ -118,6 +125,8 @@ class Execution:
                 failures[stage.id] = _failure(stage, bad, self.shared)
             elif any(node.status is NodeStatus.CANCELLED for node in own):
                 cancelled.append(stage.id)
+            elif own[-1].status is NodeStatus.WAITING:
+                waiting.append(stage.id)
         if others:
             known = self.done
             self.done = {stage.id: known[stage.id] for stage in self.stages if stage.id in known}
@@ -128,12 +137,19 @@ class Execution:
             "stage_durations_ms": took,
             "cancelled": cancelled,
             "skipped_critical": results.skipped_critical(),
+            **({"waiting": waiting} if waiting else {}),
             **({"reason": ended.reason} if ended.reason else {}),
             **({"warnings": warnings} if warnings else {}),
         }
         outputs = {id: one.output for id, one in self.done.items()}
         success = ended.status is RunStatus.SUCCEEDED
         return PipelineResult(success, outputs, results, [*failures], 1000 * ended.duration, metadata)
+
+
+def _result(node: NodeResult) -> StageResult[Any]:
+    """What a stage has given that has succeeded; of a gate that is the answer alone."""
+    value = node.value
+    return value if isinstance(value, StageResult) else StageResult(output=value)
 
 
 def _failure(stage: StageDefinition, node: NodeResult, run: Run) -> StageResult[Any]:

@@ -1,15 +1,17 @@
-"""The executor: it runs definitions, and keeps what has succeeded of one that failed."""
+"""The executor: it runs definitions, and goes on with what has succeeded of one that failed."""
 
 from __future__ import annotations
 
-from copy import deepcopy
-from typing import Any, NamedTuple
+from typing import Any
 
-from penstock.core.model import NOTHING, RunOptions
+from penstock.core.errors import InputError
+from penstock.core.model import RunOptions
+from penstock.core.storage import StoreWord
 
 from .context import PipelineContext
 from .definition import PipelineDefinition
 from .execution import Execution
+from .restart import Asked, Restarts
 from .stages import PipelineResult
 
 
@@ -17,11 +19,16 @@ class PipelineExecutor:
     """Runs pipelines.
 
     It keeps what has succeeded of an execution that failed: when the same pipeline is executed again with an
-    equal input, that is not done again.
+    equal input, that is not done again. With a store it does so across processes: there a pipeline is known
+    by its name, and stages whose code has changed meanwhile are run again.
+
+    Args:
+        store: Where executions are kept, as of `Flow.run`; None for this object's lifetime.
     """
 
-    def __init__(self) -> None:
-        self._kept: list[_Kept] = []
+    def __init__(self, store: StoreWord = None) -> None:
+        self._restarts = Restarts(store)
+        self._running: list[Execution] = []
 
     async def execute(
         self,
@@ -29,6 +36,8 @@ class PipelineExecutor:
         input: Any = None,
         context: PipelineContext | None = None,
         *,
+        store: StoreWord = None,
+        run_id: str | None = None,
         runner: Any = None,
         options: RunOptions | None = None,
     ) -> PipelineResult:
@@ -38,12 +47,16 @@ class PipelineExecutor:
             pipeline: What runs. If it is not valid nothing does, and the result says why.
             input: Of the stages that name no inputs.
             context: What stages are given; what they write is merged into it as they succeed.
+            store: As of `Flow.run`; that of the executor by default.
+            run_id: As of `Flow.run`: this run goes on, or is begun. Without it the executor looks for one
+                to go on with.
             runner: As of `Flow.run`.
             options: The same. `on_failure` stays ``stop``.
 
         Raises:
             TypeError: The pipeline or the context is something else.
-            InputError: The options ask for another `on_failure`.
+            InputError: The options ask for another `on_failure`, or the input cannot be stored.
+            StoreError: The store cannot be used; the run was cut off, and can be resumed.
         """
         if not isinstance(pipeline, PipelineDefinition):
             raise TypeError(f"execute takes a PipelineDefinition, not {type(pipeline).__name__}")
@@ -54,54 +67,32 @@ class PipelineExecutor:
         wrong = pipeline.validate()
         if wrong:
             return PipelineResult(False, {}, {}, ["validation"], 0.0, {"validation_errors": wrong})
-        kept = next((one for one in self._kept if one.is_of(pipeline, input)), None)
-        execution = Execution(pipeline.stages, pipeline._graph(), input, context)
-        execution.prepare({} if kept is None else kept.execution.done, runner, options)
-        if kept is not None:
-            execution.shared.take_over(kept.execution.shared)
-        result = execution.finished(await execution.arun())
-        if kept in self._kept:
-            self._kept.remove(kept)
-        if not result.success:
-            self._kept.append(_Kept(pipeline, input, _copied(input), execution))
+        asked = Asked(pipeline, input, context, runner, options, store, run_id)
+        with self._restarts.begin(asked) as execution:
+            self._running.append(execution)
+            try:
+                result = execution.finished(await execution.arun())
+            finally:
+                self._running.remove(execution)
+            self._restarts.ended(asked, execution, result)
         return result
 
+    def answer(self, stage_id: str, value: Any) -> None:
+        """Answers the `Gate` of an execution that is under way; from any thread. It may not be open yet.
+
+        Raises:
+            InputError: There is none, or it takes another kind of answer.
+        """
+        found = [one for one in list(self._running) if stage_id in one.made.ids]
+        if not found:
+            raise InputError(f"no execution with a stage {stage_id!r} is under way here")
+        for one in found:
+            one.prepared.engine.answer(stage_id, value)
+
     def forget(self) -> None:
-        """Lets go of all that is kept: the next execution begins at the beginning."""
-        self._kept.clear()
+        """Lets go of all that is kept: the next execution begins at the beginning. In a store it stays.
 
-
-class _Kept(NamedTuple):
-    """An execution that failed.
-
-    Attributes:
-        pipeline, input: What it was of.
-        copy: The input as it was then; `NOTHING` if no copy of it can be had.
-        execution: It.
-    """
-
-    pipeline: PipelineDefinition
-    input: Any
-    copy: Any
-    execution: Execution
-
-    def is_of(self, pipeline: PipelineDefinition, input: Any) -> bool:
-        """Whether the execution of a pipeline with this input would do the same."""
-        if self.pipeline is not pipeline:
-            return False
-        same = self.input is input
-        if self.copy is NOTHING:
-            return same
-        try:
-            if type(self.copy) is type(input) and self.copy == input:
-                return True
-            return same and not bool(input == input)  # some equal nothing, not even themselves
-        except Exception:  # arrays compare to arrays, and anything may raise
-            return same
-
-
-def _copied(input: Any) -> Any:
-    try:
-        return deepcopy(input)
-    except Exception:
-        return NOTHING
+        Raises:
+            StoreError: The store cannot be used.
+        """
+        self._restarts.forget()

@@ -12,7 +12,8 @@ from penstock.core.graph import Graph
 from penstock.core.model import Accepts, Condition, Input, Limit, LimitUse, Need, Node
 
 from .context import PipelineContext
-from .results import Misused
+from .gates import Gate
+from .results import Misused, StageResult
 from .shared import Run, check, ended, item_ended, joined
 from .stages import ExecutionPattern, StageDefinition
 
@@ -42,26 +43,30 @@ def made_of(name: str, stages: Sequence[StageDefinition]) -> Made:
     may_skip = {stage.id for stage in stages if stage.condition is not None}
     nodes: list[Node] = []
     ids: dict[str, tuple[str, ...]] = {}
+    gates = frozenset([stage.id for stage in stages if isinstance(stage.stage, Gate)])
     for stage in stages:
         needs = [
             Need(id, "use", f"value{at}", Accepts.CONDITION if id in may_skip else Accepts.NOTHING)
             for at, id in enumerate(stage.inputs)
         ]
         head = _Head(tuple(needs), () if needs else (("value", "input"),), _condition(stage))
+        read = _reader(stage, gates)
         if stage.pattern is ExecutionPattern.FAN_OUT:
-            made = _fan_out(stage, head, taken)
+            made = _fan_out(stage, head, taken, read)
             ids[stage.id] = tuple([node.id for node in made])
             nodes += made
         else:
             ids[stage.id] = (stage.id,)
-            nodes.append(_work(stage, stage.id, head, _reader(stage)))
+            nodes.append(_work(stage, stage.id, head, read))
     return Made(Graph(name, nodes, [Input("input", users=tuple(taken))]), ids)
 
 
-def _reader(stage: StageDefinition) -> _Read:
+def _reader(stage: StageDefinition, gates: frozenset[str]) -> _Read:
     inputs = stage.inputs
     if not inputs:
         return _given
+    if not gates.isdisjoint(inputs):
+        return partial(_some, inputs)
     return _only if len(inputs) == 1 else partial(_all, inputs)
 
 
@@ -77,6 +82,13 @@ def _only(given: Mapping[str, Any]) -> Any:
 def _all(inputs: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
     found = [(id, given[f"value{at}"]) for at, id in enumerate(inputs)]
     return {id: None if result is None else result.output for id, result in found}
+
+
+def _some(inputs: Sequence[str], given: Mapping[str, Any]) -> Any:
+    """The same, where the value of a gate is among them: its answer."""
+    found = {id: given[f"value{at}"] for at, id in enumerate(inputs)}
+    outputs = {id: one.output if isinstance(one, StageResult) else one for id, one in found.items()}
+    return outputs if len(inputs) > 1 else outputs[inputs[0]]
 
 
 class _Head(NamedTuple):
@@ -104,7 +116,11 @@ async def _truth(answer: Any) -> bool:
 
 
 def _work(stage: StageDefinition, id: str, head: _Head, read: _Read) -> Node:
-    """A node that calls the stage itself."""
+    """A node that calls the stage itself, or waits for its answer."""
+    if isinstance(stage.stage, Gate):
+        timeout = stage.timeout()
+        asked = stage.stage.asked(f"stage {id!r}", None if timeout is None else timeout.attempt)
+        return asked.node(id, head.needs, head.when)
     execute: Any = stage.stage.execute
     is_async, retry = _is_async(execute), stage.retry_config
     if stage.input_type is not None:
@@ -153,6 +169,9 @@ class _Attempt(NamedTuple):
     read: _Read
     ended: Callable[[StageDefinition, Run, Any, PipelineContext], Any]
 
+    def __penstock_code__(self) -> list[Any]:
+        return [self.stage.stage.execute]
+
     async def later(self, run: Run, **given: Any) -> Any:
         """One attempt of a stage as it should be."""
         context = run.view()
@@ -167,13 +186,13 @@ class _Attempt(NamedTuple):
         return self.ended(self.stage, run, self.stage.stage.execute(self.read(given), context), context)
 
 
-def _fan_out(stage: StageDefinition, head: _Head, taken: set[str]) -> list[Node]:
+def _fan_out(stage: StageDefinition, head: _Head, taken: set[str], read: _Read) -> list[Node]:
     """Three nodes: one takes the list apart, one works on each item, one puts the results together."""
     mark = ""
     while {f"{stage.id}/items{mark}", f"{stage.id}/item{mark}"} & taken:
         mark += "'"
     items, item = f"{stage.id}/items{mark}", f"{stage.id}/item{mark}"
-    split, join = partial(_split, stage, _reader(stage)), partial(joined, stage)
+    split, join = partial(_split, stage, read), partial(joined, stage)
     return [
         Node(items, split, head.needs, inputs=head.inputs, when=head.when, runner="inline", keep=True),
         _work(stage, item, _Head((Need(items, "each", "value"),)), _given),

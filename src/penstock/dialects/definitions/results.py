@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast, overload
 
 from penstock.core.amounts import shown
+from penstock.core.codec_types import register
 
 try:
     from pydantic import BaseModel, Field
@@ -103,3 +104,23 @@ class StageResult(BaseModel, Generic[T_co], frozen=True, arbitrary_types_allowed
             metadata={**(metadata or {}), "soft_fail": reason},
         )
         return cast("StageResult[T]", made)
+
+
+def _stored(result: StageResult[Any]) -> dict[str, Any]:
+    """What says something of a result: its output, and what it has besides, which most have not."""
+    said = {name: value for name, value in vars(result).items() if name != "output" and value}
+    return {"output": result.output, **said}
+
+
+def _made(data: dict[str, Any]) -> StageResult[Any]:
+    return StageResult.model_construct(**{"stage_name": "", **data})
+
+
+register(StageResult, name="penstock.StageResult", encode=_stored, decode=_made)
+
+
+def unbound(result: StageResult[Any]) -> StageResult[Any]:
+    """A result as a store knows it: of `StageResult` itself, not of ``StageResult[int]``, which equals it."""
+    if type(result).__pydantic_generic_metadata__["origin"] is StageResult:
+        return StageResult.model_construct(**vars(result))
+    return result

@@ -69,6 +69,9 @@ class ReviewLoop:
         self._max_iterations = max_iterations
         self._token_budget = token_budget
 
+    def __penstock_code__(self) -> list[Any]:
+        return [self._draft, self._judge]
+
     async def execute(self, input: Any, context: PipelineContext, /) -> StageResult[Any]:
         """Makes drafts until one passes."""
         feedback: str | None = None

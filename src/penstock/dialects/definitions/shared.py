@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from contextlib import suppress
+from typing import Any
 
 from penstock.core.context import Context
 from penstock.core.returned import Written
+from penstock.core.watch import Known, Watch
 
-from .context import Overlay, PipelineContext, is_set
-from .results import Misused, StageFailed, StageResult
+from .context import Overlay, PipelineContext, Writes, is_set, merge
+from .results import Misused, StageFailed, StageResult, unbound
 from .stages import StageDefinition
 
-Overlays = tuple[Overlay | None, Overlay | None]
-"""What was written into the state, and into the metrics."""
+Done = tuple[StageResult[Any], Writes | None]
+"""One item of a fan-out: what the stage has given for it, and what it has written, which counts when all of
+them have succeeded."""
 
+_ADDED = "_added"
+"""Where a context notes what was added to its metrics, by run and stage: a run that goes on adds it once."""
 
-class Done(NamedTuple):
-    """One item of a fan-out.
-
-    Attributes:
-        result: What the stage has given for it.
-        writes: What it has written; it counts when all items have succeeded.
-    """
-
-    result: StageResult[Any]
-    writes: Overlays | None
+_NO_SERVICES = ("state", "metrics", _ADDED)
 
 
 class Run:
@@ -41,26 +37,38 @@ class Run:
         writes: What each stage has written, by id, in the order in which it came to count.
         warnings: What changes nothing but should be known.
         cancel: Stops the run; does nothing before there is one.
+        run_id: Of the run, where it is kept; None where it is not.
     """
 
     def __init__(self, stages: Sequence[StageDefinition], context: PipelineContext) -> None:
         self.context = context
         self._kind = type(context)
-        self._services = {
-            name: one for name, one in vars(context).items() if name not in ("state", "metrics")
-        }
+        self._services = {name: one for name, one in vars(context).items() if name not in _NO_SERVICES}
         self._services["_base"] = context
         self.failed: dict[str, StageResult[Any]] = {}
-        self.writes: dict[str, Overlays] = {}
+        self.writes: dict[str, Writes] = {}
         self.warnings: list[str] = []
         self.cancel: Callable[[str], None] = lambda reason: None
         self._stages = stages
         self._above: dict[str, set[str]] = {}
         self._writers: dict[tuple[str, str], str] = {}
+        self.run_id: str | None = None
+        self._text: Callable[[Any], str] | None = None
+        self._known: tuple[Known, Known] = ({}, {})
+
+    def keep(self, run_id: str | None, text: Callable[[Any], str]) -> None:
+        """The run is kept in a store: what its attempts read is watched.
+
+        Args:
+            run_id: Of the run; None if it is not known yet.
+            text: The text of a value, as the store would have it.
+        """
+        self.run_id, self._text = run_id, text
 
     def __reduce__(self) -> tuple[Any, ...]:
         # To another process goes what a stage can see, and of that nothing comes back.
-        return _elsewhere, (self._kind, {**vars(self.context), "cancel_token": None})
+        seen = {name: one for name, one in vars(self.context).items() if name != _ADDED}
+        return _elsewhere, (self._kind, {**seen, "cancel_token": None})
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Run:
         return self  # a context is services, and a copy of a service is another one
@@ -72,23 +80,38 @@ class Run:
         own.update(self._services)
         if attempt is not None:
             own["_attempt"] = attempt
+        if self._text is not None:
+            state, metrics = self._known
+            own["_watches"] = {"state": Watch(self._text, state), "metrics": Watch(self._text, metrics)}
         return view
 
-    def update(self, writes: Mapping[str, Overlays]) -> None:
+    def update(self, writes: Mapping[str, Writes]) -> None:
         """Merges what a stage has written into the caller's context, now that it has succeeded."""
         self.writes.update(writes)
-        for id, overlays in writes.items():
-            for what, overlay in zip(("state", "metrics"), overlays, strict=True):
-                if overlay is None:
-                    continue
-                target = getattr(self.context, what)
-                for key, why in overlay.apply(target).items():
-                    self.warnings.append(f"what stage '{id}' wrote into {what}[{key!r}] is lost: {why}")
-                for key in overlay.own:
+        for id, mine in writes.items():
+            new = mine if self.run_id is None else self._not_added_yet(id, mine)
+            for what, key, why in merge(new, self.context.state, self.context.metrics):
+                self.warnings.append(f"what stage '{id}' wrote into {what}[{key!r}] is lost: {why}")
+            for what in ("state", "metrics"):
+                for key in mine.get(what, ()):
                     before = self._writers.get((what, key), id)
                     self._writers[what, key] = id
                     if before != id and before not in self._ancestors(id):
                         self.warn_of_two(what, key, f"stages '{before}' and '{id}'")
+
+    def _not_added_yet(self, id: str, writes: Writes) -> Writes:
+        """What was written, without what the context has had added already: by this stage, when the run was
+        driven before."""
+        noted = vars(self.context).setdefault(_ADDED, {})
+        before = noted.get((self.run_id, id), {})
+        noted[self.run_id, id] = added = writes.get("added", {})
+        if not before:
+            return writes
+        left = {**added}
+        for key in before.keys() & added.keys():
+            with suppress(Exception):  # amounts may be somebody's own
+                left[key] = added[key] - before[key]
+        return {**writes, "added": left}
 
     def take_over(self, earlier: Run) -> None:
         """What an earlier execution has written counts here too; it is there already in the same context."""
@@ -125,10 +148,25 @@ def _elsewhere(kind: type[PipelineContext], services: dict[str, Any]) -> Run:
     return Run((), context)
 
 
-def written(view: PipelineContext) -> Overlays | None:
-    """What an attempt has written into its view, if it has touched that at all."""
+def written(state: Any, metrics: Any) -> Writes | None:
+    """What was written into state and metrics, if they were touched at all."""
+    found: Writes = {}
+    if isinstance(state, Overlay) and (own := state.written()):
+        found["state"] = own
+    if isinstance(metrics, Overlay):
+        if own := metrics.written():
+            found["metrics"] = own
+        if metrics.added:
+            found["added"] = metrics.added
+    return found or None
+
+
+def _written(view: PipelineContext) -> Writes | None:
+    """What an attempt has written into its view."""
     own = view.__dict__
-    return (own.get("state"), own.get("metrics")) if "state" in own or "metrics" in own else None
+    if "state" in own or "metrics" in own:
+        return written(own.get("state"), own.get("metrics"))
+    return None
 
 
 def checked(stage: StageDefinition, run: Run, result: Any) -> StageResult[Any]:
@@ -156,32 +194,37 @@ def checked(stage: StageDefinition, run: Run, result: Any) -> StageResult[Any]:
 
 def ended(stage: StageDefinition, run: Run, result: Any, view: PipelineContext) -> Any:
     """What the node of a stage hands back after an attempt."""
-    good = checked(stage, run, result)
-    writes = written(view)
+    good = _good(stage, run, result)
+    writes = _written(view)
     return good if writes is None else Written(good, {stage.id: writes})
 
 
 def item_ended(stage: StageDefinition, run: Run, result: Any, view: PipelineContext) -> Done:
     """The same of one item of a fan-out."""
-    return Done(checked(stage, run, result), written(view))
+    return _good(stage, run, result), _written(view)
+
+
+def _good(stage: StageDefinition, run: Run, result: Any) -> StageResult[Any]:
+    good = checked(stage, run, result)
+    return good if run.run_id is None else unbound(good)
 
 
 def joined(stage: StageDefinition, run: Run, results: Sequence[Done]) -> Any:
     """The same of a fan-out, of which all items have succeeded. What they wrote counts in their order."""
-    whole = Overlay(run.context.state), Overlay(run.context.metrics)
-    for done in results:
-        for what, overlay, mine in zip(("state", "metrics"), whole, done.writes or (None, None), strict=True):
-            if mine is not None:
-                for key in overlay.own.keys() & mine.own.keys():
-                    run.warn_of_two(what, key, f"items of stage '{stage.id}'")
-                mine.apply(overlay)
+    state, metrics = Overlay(run.context.state), Overlay(run.context.metrics)
+    for _, mine in results:
+        for what, overlay in (("state", state), ("metrics", metrics)):
+            for key in overlay.own.keys() & (mine or {}).get(what, {}).keys():
+                run.warn_of_two(what, key, f"items of stage '{stage.id}'")
+        merge(mine or {}, state, metrics)
     metadata: dict[str, Any] = {"items": len(results)}
-    said = [(at, done.result.metadata.get("soft_fail")) for at, done in enumerate(results)]
+    said = [(at, result.metadata.get("soft_fail")) for at, (result, _) in enumerate(results)]
     if any(reason is not None for _, reason in said):
         metadata["soft_fail"] = "; ".join(f"[{at}] {why}" for at, why in said if why is not None)
-    outputs = [done.result.output for done in results]
+    outputs = [result.output for result, _ in results]
     made: StageResult[Any] = StageResult(output=outputs, metadata=metadata)
-    return Written(made, {stage.id: whole}) if any(done.writes for done in results) else made
+    writes = written(state, metrics)
+    return made if writes is None else Written(made, {stage.id: writes})
 
 
 def check(stage: StageDefinition, verb: str, value: Any, wanted: Any) -> None:

@@ -11,6 +11,7 @@ from penstock.core.model import Limit, LimitUse, RetryPolicy, Timeout
 from penstock.core.record import Record
 
 from .context import PipelineContext
+from .gates import Gate
 from .results import Misused, StageFailed, StageResult
 
 
@@ -161,6 +162,16 @@ class StageDefinition(Record):
             raise ValueError(
                 f"{label}: timeout_ms and max_concurrent_fan_out are above 0 ({error})"
             ) from None
+        if isinstance(self.stage, Gate):
+            self._check_gate(label, self.stage)
+
+    def _check_gate(self, label: str, gate: Gate) -> None:
+        fans = self.pattern is ExecutionPattern.FAN_OUT
+        if fans or self.retry_config or self.limits or self.input_type or self.output_type:
+            raise ValueError(
+                f"{label}: a Gate calls nothing, so it has no fan-out, retries, limits or types but its own"
+            )
+        gate.asked(label, None if self.timeout_ms is None else self.timeout_ms / 1000)
 
     def timeout(self) -> Timeout | None:
         """The time of one attempt, in the words of the library."""

@@ -30,11 +30,14 @@ class StageCalls:
         self.timeout_s = next((one.timeout_s for one in chain if one.timeout_s is not None), None)
         self.execute: Function = stage._call()
 
+    def __penstock_code__(self) -> list[Any]:
+        return [self.execute, *self.hooked]
+
     def call(self, context: Shared | Given, **outputs: Any) -> Any:
         """One attempt of a stage without hooks."""
         mine = noting(context, outputs)
         output = self.execute(mine)
-        if mine.touched or output is mine:
+        if mine.touched is not None or output is mine:
             return self._ended(mine, output)
         mine.outputs = NO_OUTPUTS
         return output
@@ -43,7 +46,7 @@ class StageCalls:
         """The same, awaited."""
         mine = noting(context, outputs)
         output = await self.execute(mine)
-        if mine.touched or output is mine:
+        if mine.touched is not None or output is mine:
             return self._ended(mine, output)
         mine.outputs = NO_OUTPUTS
         return output
@@ -108,9 +111,9 @@ class StageCalls:
 
     def _ended(self, mine: Noting, output: Any) -> Any:
         """What an attempt hands back."""
-        writes = mine.written() if mine.touched else None
-        mine.close(output)
-        return output if writes is None else Written(output, {self.id: writes})
+        writes = None if mine.touched is None else mine.written()
+        output = mine.close(output)
+        return Written(output, {self.id: writes}) if writes else output
 
     def _fail(self, mine: Noting, at: int, error: Exception) -> None:
         run = mine.run

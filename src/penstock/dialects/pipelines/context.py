@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from penstock.core.graph import Graph
-from penstock.core.model import NOTHING, NodeStatus, SkipCause
+from penstock.core.model import NOTHING, Failure, NodeStatus, SkipCause
 from penstock.core.result import NodeResult
 from penstock.core.views import Ended
 from penstock.wiring import Prepared
@@ -73,11 +73,16 @@ class Noting(Given):
             _update(self, outputs.so_far())
             _update(self, mine)
 
-    def close(self, returned: Any) -> None:
-        """The attempt is over: from now on it stays what it is, whoever still holds it."""
+    def close(self, returned: Any) -> Any:
+        """The attempt is over: from now on it stays what it is, whoever still holds it.
+
+        Returns:
+            What was returned, as it is to be handed back.
+        """
         if returned is self:
             self.complete()
         self.outputs = NO_OUTPUTS
+        return returned
 
     def __missing__(self, key: Any) -> Any:
         value = self.outputs.get(key)
@@ -156,13 +161,8 @@ def noting(context: Shared | Given, outputs: Mapping[str, Any]) -> Noting:
         _update(mine, outputs)
     else:
         mine = Noting(outputs or context.outputs.one())  # what looks empty from C is not asked for more
-    for key, value in context.over.items() if context.over else ():
-        if value is NOTHING:
-            _pop(mine, key, None)
-        else:
-            _set(mine, key, value)
     mine.touched, mine.run, mine.outputs = None, context, context.outputs
-    return mine
+    return mine if context.is_plain else context.special(mine)
 
 
 _update, _items, _set, _pop = dict.update, dict.items, dict.__setitem__, dict.pop
@@ -264,6 +264,9 @@ class Shared:
         warnings: What should be known.
         hooked: By stage, where any has hooks.
         settings: As given.
+        is_plain: Attempts see `own` and `outputs`, and nothing more is to be done for them.
+        watch: Of a run that is kept: lets what an attempt sees be watched.
+        parting: The same: asked for what a stage has written whose failure is about to be recorded.
     """
 
     __slots__ = (
@@ -271,11 +274,14 @@ class Shared:
         "_ids",
         "_writers",
         "hooked",
+        "is_plain",
         "outputs",
         "over",
         "own",
+        "parting",
         "settings",
         "warnings",
+        "watch",
         "writes",
     )
 
@@ -290,6 +296,27 @@ class Shared:
         self.writes: Given = {}
         self.warnings: dict[str, None] = {}
         self.hooked: dict[str, Hooked] = {}
+        self.watch: Callable[[Noting], Noting] | None = None
+        self.parting: Callable[[str, Failure], Mapping[str, Given]] | None = None
+        self.is_plain = True
+
+    def keep(
+        self,
+        context: Given,
+        watch: Callable[[Noting], Noting],
+        parting: Callable[[str, Failure], Mapping[str, Given]],
+    ) -> None:
+        """The run is kept in a store: it begins with this context, and its attempts are watched."""
+        self.own, self.watch, self.parting, self.is_plain = context, watch, parting, False
+
+    def special(self, mine: Noting) -> Noting:
+        """What an attempt sees where that is more than most see."""
+        for key, value in self.over.items():
+            if value is NOTHING:
+                _pop(mine, key, None)
+            else:
+                _set(mine, key, value)
+        return mine if self.watch is None else self.watch(mine)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return dict, ({**self.own, **self.outputs.so_far()},)
@@ -297,7 +324,8 @@ class Shared:
     def __deepcopy__(self, memo: dict[int, Any]) -> Shared:
         own = deepcopy({**self.own, **self.outputs.so_far()}, memo)
         made = Shared(own, {}, self._graph, self.settings)
-        made.hooked = self.hooked
+        made.over, made.hooked = deepcopy(self.over, memo), self.hooked
+        made.is_plain = not made.over  # and not watched: what is changed in a copy is changed for nobody
         return made
 
     def update(self, writes: Mapping[str, Given]) -> None:
@@ -325,6 +353,7 @@ class Shared:
             else:
                 own[key] = value
         self.own, self.over, self.outputs.over = own, over, over  # new ones: attempts begin in other threads
+        self.is_plain = self.watch is None and not over
 
     def _follows(self, id: str, other: str) -> bool:
         graph = self._graph

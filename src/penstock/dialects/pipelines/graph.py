@@ -8,10 +8,12 @@ from typing import Any, NamedTuple, cast
 
 from penstock.core.errors import GraphError, nearest
 from penstock.core.graph import Graph
+from penstock.core.kept import Kept
 from penstock.core.model import Accepts, Condition, Need, Node, RetryPolicy, Timeout
 
 from .attempts import StageCalls
 from .context import output_key
+from .gates import GateStage
 from .stages import ConditionalStage, FunctionStage, Stage, awaits, id_of, is_plain
 
 _FIRST_WAIT = 0.1
@@ -38,7 +40,7 @@ class StageGraph:
     """Makes the graph of some stages, and keeps it as long as they stay what they are."""
 
     def __init__(self) -> None:
-        self._kept: tuple[list[Any], Made, list[Stage]] | None = None  # one value: two threads may ask
+        self._kept: Kept[Made] = Kept()
 
     def of(self, name: str, stages: Sequence[Stage], jitter: bool) -> Made:
         """The graph.
@@ -51,56 +53,44 @@ class StageGraph:
         Raises:
             GraphError: The stages make none.
         """
-        facts, kept = [name, jitter, *_facts(stages)], self._kept
-        if kept is not None and _same(facts, kept[0]):
-            return kept[1]
-        calls = _calls(stages, jitter)
-        graph = Graph(name, [_node(*one, jitter) for one in calls.values()])
-        hooked = {id: call for id, (_, call) in calls.items() if call.hooked}
-        in_order = [*graph.order] == [*range(len(stages))]
-        made = Made(graph, {output_key(id): id for id in calls}, hooked, in_order)
-        self._kept = facts, made, list(stages)  # these, too: an id is only theirs as long as they live
-        return made
+        values: list[Any] = [name, jitter]
+        objects: list[Any] = []
+        for stage in stages:
+            if type(stage) is FunctionStage:
+                own = vars(stage)
+                objects += (stage, own.get("func"))
+                values += own.values()
+                values += own.get("depends_on", ())  # a list, and may change
+            else:
+                for one in _chain(stage):
+                    _look_at(one, values, objects)
+        return self._kept.of(values, objects, partial(_made, name, stages, jitter))
 
 
-def _same(facts: list[Any], others: list[Any]) -> bool:
-    try:
-        return facts == others
-    except Exception:  # somebody's own objects, which cannot be compared
-        return False
-
-
-def _facts(stages: Sequence[Stage]) -> list[Any]:
-    """All that a graph of stages is made of: as long as that is the same, so is the graph."""
-    found: list[Any] = []
-    for stage in stages:
-        if type(stage) is FunctionStage:
-            own = vars(stage)
-            found.append(id(stage))
-            found += own.values()
-            found += own.get("depends_on", ())  # a list, and may change
-        else:
-            for one in _chain(stage):
-                found += _facts_of_own_class(one)
-    return found
-
-
-def _facts_of_own_class(stage: Stage) -> list[Any]:
-    """The same of a stage of somebody's own class, which may change as well."""
+def _look_at(stage: Stage, values: list[Any], objects: list[Any]) -> None:
+    """Notes what the graph takes of a stage of somebody's own class, which may change as well."""
+    objects.append(stage)
     if not isinstance(stage, Stage):
-        return [stage]  # whoever makes the graph says what is wrong with it
+        return  # whoever makes the graph says what is wrong with it
     kind = type(stage)
-    words = ("depends_on", "stage_id", "name", "retry_count", "timeout_s")
-    above, *read = [getattr(stage, word, None) for word in words]
-    return [
-        id(stage),
-        *vars(stage).values(),
-        kind.execute,
-        kind.on_success,
-        kind.on_failure,
-        *(above or ()),
-        *read,
+    objects += (kind.execute, kind.on_success, kind.on_failure, *vars(stage).values())
+    above, *read = [
+        getattr(stage, word, None) for word in ("depends_on", "stage_id", "name", "retry_count", "timeout_s")
     ]
+    values += (*(above or ()), *read)
+
+
+def _made(name: str, stages: Sequence[Stage], jitter: bool) -> Made:
+    calls = _calls(stages, jitter)
+    graph = Graph(name, [_node(*one, jitter) for one in calls.values()])
+    hooked = {id: call for id, (_, call) in calls.items() if call.hooked}
+    in_order = [*graph.order] == [*range(len(stages))]
+    return Made(graph, {output_key(id): id for id in calls}, hooked, in_order)
+
+
+def has_gate(stage: Stage) -> bool:
+    """Whether a stage, or what it stands around, waits for an answer."""
+    return isinstance(_chain(stage)[-1], GateStage)
 
 
 def _chain(stage: Stage) -> list[Stage]:
@@ -143,6 +133,8 @@ def _above(chain: list[Stage]) -> list[str]:
 
 def _node(chain: list[Stage], calls: StageCalls, jitter: bool) -> Node:
     stage, above = chain[0], _above(chain)
+    if isinstance(chain[-1], GateStage):
+        return _gate(chain, calls, chain[-1])
     is_async = awaits(calls.execute)
     call: Any = calls.acall if is_async else calls.call
     if calls.hooked:
@@ -151,22 +143,45 @@ def _node(chain: list[Stage], calls: StageCalls, jitter: bool) -> Node:
     if calls.retry_count:
         retry = RetryPolicy(calls.retry_count + 1, _FIRST_WAIT, _NO_CAP, jitter="none")
         retry = retry.spread() if jitter else retry
-    when = None
-    if len(chain) > 1:
-        asked = [cast(ConditionalStage, one).condition for one in chain[:-1]]
-        later = any(map(awaits, asked))
-        ask = partial(calls.aquestion if later else calls.question, asked)
-        needs = tuple([(output_key(one), at) for at, one in enumerate(above)])
-        when = Condition(ask, needs, is_async=later, shared="context")
     return Node(
         stage.stage_id,
         call,
-        tuple([Need(one, "use", output_key(one), Accepts.CONDITION) for one in above]),
+        _needs(above),
         is_async=is_async,
         retry=retry,
         timeout=None if calls.timeout_s is None else Timeout(attempt=calls.timeout_s),
-        when=when,
+        when=_condition(chain, calls, above),
         keep=True,
         doc="" if stage.name == stage.stage_id else stage.name,
         shared="context",
     )
+
+
+def _gate(chain: list[Stage], calls: StageCalls, stage: GateStage) -> Node:
+    """The node of a gate.
+
+    Raises:
+        GraphError: It has hooks, which nobody would call.
+    """
+    if calls.hooked:
+        raise GraphError(
+            f"Stage {calls.id!r}: a gate has no attempts, and hooks are called by attempts; leave them out"
+        )
+    above = _above(chain)
+    node = stage.gate.node(calls.id, _needs(above), _condition(chain, calls, above))
+    return node._replace(timeout=None if calls.timeout_s is None else Timeout(attempt=calls.timeout_s))
+
+
+def _needs(above: list[str]) -> tuple[Need, ...]:
+    return tuple([Need(one, "use", output_key(one), Accepts.CONDITION) for one in above])
+
+
+def _condition(chain: list[Stage], calls: StageCalls, above: list[str]) -> Condition | None:
+    """What is asked before a conditional stage."""
+    if len(chain) == 1:
+        return None
+    asked = [cast(ConditionalStage, one).condition for one in chain[:-1]]
+    later = any(map(awaits, asked))
+    ask = partial(calls.aquestion if later else calls.question, asked)
+    needs = tuple([(output_key(one), at) for at, one in enumerate(above)])
+    return Condition(ask, needs, is_async=later, shared="context")

@@ -10,12 +10,15 @@ from uuid import uuid4
 from penstock.core.amounts import is_whole, shown
 from penstock.core.errors import InputError, nearest
 from penstock.core.graph import Graph
-from penstock.core.model import Input, RunOptions
+from penstock.core.model import NOTHING, Input, RunOptions
 from penstock.core.ports import Pool, Runner
 from penstock.core.result import RunResult
+from penstock.core.storage import StoreWord
 
 from .context import Noting, write
-from .graph import StageGraph
+from .gates import GateStage
+from .graph import StageGraph, has_gate
+from .kept import Keeping
 from .run import Run, Settings, left_out, stage_result, stage_results, status_of
 from .stages import (
     ConditionalStage,
@@ -34,11 +37,11 @@ from .stages import (
 
 
 class RunHow(TypedDict, total=False):
-    """What a run takes besides its context; `store` and `run_id` come with the journal."""
+    """What a run takes besides its context; see `Flow.run`."""
 
     runner: str | Runner | Pool | None
     options: RunOptions | None
-    store: Any
+    store: StoreWord
     run_id: str | None
 
 
@@ -70,9 +73,19 @@ class ParallelStage(Stage):
         if not isinstance(stages, (list, tuple)):
             raise TypeError(f"{where}: stages is a list of stages, not {shown(stages)}")
         self.stages = [checked(where, stage) for stage in stages]
+        for stage in self.stages:
+            if has_gate(stage):
+                raise TypeError(
+                    f"{where}: a gate stands in the pipeline itself, before the stage or after it"
+                )
         self.max_workers = _workers(where, max_workers)
         self.allow_failures = flag(where, "allow_failures", allow_failures)
         self._made = StageGraph()
+
+    __penstock_options__ = (*Stage.__penstock_options__, "max_workers", "allow_failures")
+
+    def __penstock_code__(self) -> list[Any]:
+        return [*self.stages, *super().__penstock_code__()]
 
     def execute(self, context: dict[str, Any]) -> dict[str, Any]:
         """Runs the children and waits for them.
@@ -151,6 +164,7 @@ class Pipeline:
         self.stages: list[Stage] = []
         self.context: Given = {}
         self._made = StageGraph()
+        self._runs: list[Run] = []  # that are under way
         self.status = PipelineStatus.CREATED
 
     def __repr__(self) -> str:
@@ -188,21 +202,25 @@ class Pipeline:
 
         Args:
             initial_context: Added to the pipeline's context, over it; it is not changed.
-            how: `runner` and `options` as of `Flow.run`; `fail_fast` stands above the options' `on_failure`.
+            how: `runner`, `options`, `store` and `run_id` as of `Flow.run`; `fail_fast` stands above
+                `on_failure` of the options. The context is part of the inputs of a run that is kept: of one
+                that goes on, what is not given is what it was.
 
         Returns:
-            How it ended. A stage that fails raises nothing here.
+            How it ended; or that it waits for an answer: then its status is RUNNING. A stage that fails
+            raises nothing here.
 
         Raises:
             GraphError: See `graph`; nothing has started.
             InputError: An argument is of the wrong kind; nothing has started.
+            StoreError: The store cannot be used; the run was cut off, and can be resumed.
         """
         run = self._begin(initial_context, how)
         result = None
         try:
             result = run.run()
         finally:
-            self.status = status_of(result)
+            self._end(run, result)
         return self._result(run, result)
 
     async def arun(
@@ -214,8 +232,22 @@ class Pipeline:
         try:
             result = await run.arun()
         finally:
-            self.status = status_of(result)
+            self._end(run, result)
         return self._result(run, result)
+
+    def answer(self, stage_id: str, value: Any) -> None:
+        """Answers a `GateStage` of the run that is under way; from any thread. It may not be open yet.
+
+        Raises:
+            InputError: No run is under way, there is no such gate, or it takes another kind of answer.
+        """
+        runs = list(self._runs)
+        if not runs:
+            raise InputError(
+                f"pipeline {self.name!r} does not run; penstock approve answers a run that is put down"
+            )
+        for run in runs:
+            run.answer(stage_id, value)
 
     def run_with(
         self,
@@ -224,39 +256,51 @@ class Pipeline:
         targets: Sequence[str] | None = None,
         runner: str | Runner | Pool | None = None,
         options: RunOptions | None = None,
+        **kept: Any,
     ) -> RunResult:
         """Runs it for the command line; the inputs are added to the context."""
-        run = self._begin(inputs, {"runner": runner, "options": options})
+        how: Any = {"runner": runner, "options": options, **kept}
+        target = how.pop("target", None)
+        run = self._begin(inputs, how, target)
         result = None
         try:
             result = run.run(targets)
         finally:
-            self.status = status_of(result)
+            self._end(run, result)
         result.warnings += tuple(run.context.warnings)
         return result
 
-    def _begin(self, initial: Mapping[str, Any] | None, how: RunHow) -> Run:
+    def _begin(self, initial: Mapping[str, Any] | None, how: RunHow, target: str | None = None) -> Run:
         if initial is not None and not isinstance(initial, Mapping):
             raise InputError(f"initial_context is a dict, not {shown(initial)}")
-        for word in {"store", "run_id"} & {word for word in how if how.get(word) is not None}:
-            raise NotImplementedError(f"{word}= comes with the journal")
         for word in how.keys() - RunHow.__annotations__.keys():
             raise TypeError(f"a run takes no {word!r}{nearest(word, RunHow.__annotations__)}")
+        given, store, run_id = initial or {}, how.get("store"), how.get("run_id")
+        keeping = None
+        if store is not None or run_id is not None:
+            keeping = Keeping(store, run_id, target, given, self.context.copy())
         settings = Settings(
-            self.max_workers, self.fail_fast, self.jitter, how.get("runner"), how.get("options")
+            self.max_workers, self.fail_fast, self.jitter, how.get("runner"), how.get("options"), keeping
         )
         made = self._made.of(self.name, self.stages, self.jitter)
-        run = Run(made, {**self.context, **(initial or {})}, settings)
+        run = Run(made, {**self.context, **given}, settings)
         self.status = PipelineStatus.RUNNING
+        self._runs.append(run)
         return run
+
+    def _end(self, run: Run, result: RunResult | None) -> None:
+        self._runs.remove(run)
+        self.status = status_of(result)
 
     def _result(self, run: Run, result: RunResult) -> PipelineResult:
         stages = stage_results(result.nodes.values())
         if not run.is_in_order:
             stages = [stages[i] for i in run.graph.order]
-        times = moment(result.began), moment(result.began + result.duration)
+        status, began = status_of(result), moment(result.began)
+        waits = status is PipelineStatus.RUNNING
+        ended = None if waits else moment(result.began + result.duration)
         result.warnings += tuple(run.context.warnings)
-        return PipelineResult(self.pipeline_id, self.status, stages, *times, result)
+        return PipelineResult(self.pipeline_id, status, stages, began, ended, result)
 
 
 class PipelineBuilder:
@@ -299,6 +343,14 @@ class PipelineBuilder:
         inner = stage if isinstance(stage, Stage) else FunctionStage(stage_id, stage)
         kw = Options(depends_on=depends_on, retry_count=retry_count, timeout_s=timeout_s)
         self._stages.append(ConditionalStage(stage_id, condition, inner, **kw))
+        return self
+
+    def gate(
+        self, stage_id: str, prompt: str = "", depends_on: list[str] | None = None, *, type: Any = bool,
+        timeout_s: float | None = None, default: Any = NOTHING,
+    ) -> PipelineBuilder:  # fmt: skip
+        """Adds a `GateStage`: it waits for an answer from outside."""
+        self._stages.append(GateStage(stage_id, prompt, type, timeout_s, default, depends_on=depends_on))
         return self
 
     def context(self, key: str, value: Any) -> PipelineBuilder:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
 from penstock import wiring
+from penstock.core.errors import PenstockError
 from penstock.core.events import NodeCancelled, NodeFailed, NodeRetrying
 from penstock.core.model import Failure, NodeStatus, RunOptions, RunStatus, SkipCause
 from penstock.core.ports import Pool, Runner
@@ -14,6 +15,7 @@ from penstock.core.result import NodeResult, RunResult
 
 from .context import Hooked, Shared
 from .graph import Made
+from .kept import Keeping, context_of, watcher
 from .stages import Given, PipelineStatus, StageResult, StageStatus, moment
 
 
@@ -25,6 +27,7 @@ class Settings(NamedTuple):
         fail_fast: Whether it stops at a failure.
         jitter: Whether waits are spread.
         runner, options: As of `Flow.run`.
+        keeping: How it is kept; None where it is not.
     """
 
     workers: int
@@ -32,11 +35,12 @@ class Settings(NamedTuple):
     jitter: bool = False
     runner: str | Runner | Pool | None = None
     options: RunOptions | None = None
+    keeping: Keeping | None = None
 
     def for_children(self, workers: int, fail_fast: bool) -> Settings:
         """The same for a run inside a stage."""
         runner = None if isinstance(self.runner, Runner) else self.runner
-        options = self.options and _but(self.options, observers=(), deadline=None)
+        options = self.options and _but(self.options, observers=(), deadline=None, rerun=())
         return Settings(workers, fail_fast, self.jitter, runner, options)
 
 
@@ -61,17 +65,28 @@ class Run:
         self.context.hooked = {id: Hooked() for id in made.hooked}
         self._settings = settings
         self._hooked = made.hooked
+        self._prepared: wiring.Prepared | None = None
+        self._text: Callable[[Any], str] = str
 
     def run(self, targets: Sequence[str] | None = None) -> RunResult:
         """Runs to the end."""
-        return wiring.run_prepared(self._prepared(targets))
+        return wiring.run_prepared(self._prepare(targets))
 
     async def arun(self) -> RunResult:
         """The same on the running loop."""
-        return await self._prepared(None).arun()
+        return await self._prepare(None).arun()
 
-    def _prepared(self, targets: Sequence[str] | None) -> wiring.Prepared:
-        workers, fail_fast, _, runner, options = self._settings
+    def answer(self, gate: str, value: Any) -> None:
+        """Answers a gate.
+
+        Raises:
+            InputError: There is none of this id, or it takes another kind of answer.
+        """
+        if self._prepared is not None:
+            self._prepared.engine.answer(gate, value)
+
+    def _prepare(self, targets: Sequence[str] | None) -> wiring.Prepared:
+        workers, fail_fast, _, runner, options, keeping = self._settings
         if runner is None or runner == "threads":
             runner = wiring.threads(workers) if workers > 1 else runner
         if options is None:
@@ -81,11 +96,37 @@ class Run:
             at_once = min(workers, options.max_concurrency or workers)
             on_failure = "drain" if fail_fast else "continue"
             options = _but(options, on_failure=on_failure, observers=observers, max_concurrency=at_once)
-        prepared = wiring.Prepared(
-            self.graph, {}, targets=targets, runner=runner, options=options, shared=cast(Any, self.context)
+        kept = {} if keeping is None else keeping.how()
+        self._prepared = prepared = wiring.prepared(
+            self.graph,
+            {},
+            targets=targets,
+            runner=runner,
+            options=options,
+            shared=cast(Any, self.context),
+            **kept,
         )
         self.context.outputs.follow(prepared)
+        if prepared.engine.durable is not None:
+            self._text = wiring.texts(self.graph)
+            self.context.keep(context_of(prepared.inputs), watcher(self._text), self._parting)
         return prepared
+
+    def _parting(self, id: str, failure: Failure) -> dict[str, Given]:
+        """What a stage has written that is about to fail: its hook is called now, if that is not done."""
+        if id not in self._hooked:
+            return {}
+        self._hooked[id].give_up(self.context, _text(failure))
+        state = self.context.hooked[id]
+        for key, value in list(state.last_words.items()):
+            try:
+                self._text(value)
+            except PenstockError as error:
+                del state.last_words[key]
+                self.context.warnings[
+                    f"what on_failure of {id!r} wrote into context[{key!r}] is lost: {error}"
+                ] = None
+        return {id: state.last_words} if state.last_words else {}
 
     def observe(self, event: Any) -> None:
         """Calls the hooks of a stage whose last attempt did not come back to call them itself."""

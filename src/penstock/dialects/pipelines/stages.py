@@ -184,6 +184,11 @@ class Stage(ABC):
             The stage's output, which others find in the context as ``stage_<id>_output``.
         """
 
+    __penstock_options__: tuple[str, ...] = ("stage_id", "name", "depends_on", "retry_count", "timeout_s")
+
+    def __penstock_code__(self) -> list[Any]:
+        return [self._call(), self.on_success, self.on_failure]
+
     def _call(self) -> Function:
         """What an attempt in a run calls."""
         return self.execute
@@ -238,6 +243,9 @@ class ConditionalStage(Stage):
         where = f"ConditionalStage {stage_id!r}"
         self.condition = function_of(where, "condition", condition)
         self.stage = checked(where, stage)
+
+    def __penstock_code__(self) -> list[Any]:
+        return [self.condition, self.stage, *super().__penstock_code__()]
 
     def execute(self, context: dict[str, Any]) -> Any:
         """What the inner stage gives, or None if the condition does not hold.

@@ -10,11 +10,13 @@ from typing import Any, TypeVar, Unpack, overload
 
 from penstock.core.amounts import shown
 from penstock.core.errors import GraphError, InputError, RunCancelled, nearest
+from penstock.core.gate import Gate
 from penstock.core.graph import Graph
-from penstock.core.model import Input, Node, RunOptions, RunStatus
+from penstock.core.model import NOTHING, Input, Node, RunOptions, RunStatus
 from penstock.core.ports import Pool, Runner
 from penstock.core.result import RunResult
-from penstock.wiring import Prepared
+from penstock.core.storage import StoreWord
+from penstock.wiring import Prepared, prepared
 from penstock.wiring import run as run_graph
 
 from .config import PipelineConfig, StepConfig, StepOptions, step_names
@@ -113,6 +115,34 @@ class PipelineExecutor:
         self._told |= config.on_failure is not None
         return self
 
+    def add_gate(
+        self, name: str, prompt: str = "", depends_on: Iterable[str] | None = None, *, type: Any = bool,
+        timeout: float | None = None, default: Any = NOTHING, skip_on_error: bool = False,
+    ) -> PipelineExecutor:  # fmt: skip
+        """Adds a step that calls nothing, and waits until somebody has answered; its output is the answer.
+
+        It is answered by `answer`, by ``penstock approve``, or through `penstock.open`. With a store, a run
+        that waits for nothing else is put down, its step stays PENDING, and it goes on when it is resumed.
+
+        Args:
+            name: The name of the step.
+            prompt: What is asked.
+            depends_on: The steps it waits for.
+            type: What an answer must be: a class such as bool or str, or a `Literal`.
+            timeout: Seconds that it waits; then it fails, or gives `default`. None for as long as it takes.
+            default: The answer when its time is over.
+            skip_on_error: As of `StepConfig`.
+
+        Returns:
+            The pipeline.
+
+        Raises:
+            TypeError: Something is of the wrong type.
+            ValueError: There is a step of that name already, or an option is out of range.
+        """
+        gate = Gate(f"Step {name!r}", prompt, type, timeout, default)
+        return self.add_step(name, gate, depends_on, timeout=timeout, skip_on_error=skip_on_error)
+
     def graph(self) -> Graph:
         """The graph that the steps make.
 
@@ -130,12 +160,15 @@ class PipelineExecutor:
         return self._graph
 
     async def run(
-        self, steps: Iterable[str] | None = None, *, runner: _RunsOn = None, options: RunOptions | None = None
-    ) -> dict[str, StepResult]:
+        self, steps: Iterable[str] | None = None, *, store: StoreWord = None, run_id: str | None = None,
+        runner: _RunsOn = None, options: RunOptions | None = None,
+    ) -> dict[str, StepResult]:  # fmt: skip
         """Runs the steps on the running loop; functions that are not async run in threads.
 
         Args:
             steps: Names of the wanted ones; what they depend on runs too. None for all.
+            store: Where the run is kept, as of `Flow.run`.
+            run_id: Its id: a run that the store knows goes on from where it was.
             runner: Where the attempts run; None for the usual place.
             options: What the run has besides; the failure policy is that of the `PipelineConfig`.
 
@@ -145,17 +178,19 @@ class PipelineExecutor:
         Raises:
             ValueError: A name or a dependency is unknown, or the dependencies run in a circle.
             RuntimeError: It runs already.
+            StoreError: The store cannot be used; the run was cut off, and can be resumed.
         """
         with self._turn():
-            run = self._prepared(steps, runner, options)
+            run = self._prepared(steps, runner, options, {"store": store, "run_id": run_id})
             return run.results() if run.prepared is None else await run.arun()
 
     def run_sync(
-        self, steps: Iterable[str] | None = None, *, runner: _RunsOn = None, options: RunOptions | None = None
-    ) -> dict[str, StepResult]:
+        self, steps: Iterable[str] | None = None, *, store: StoreWord = None, run_id: str | None = None,
+        runner: _RunsOn = None, options: RunOptions | None = None,
+    ) -> dict[str, StepResult]:  # fmt: skip
         """As `run`, and waits for the end, inside a running event loop too."""
         with self._turn():
-            run = self._prepared(steps, runner, options)
+            run = self._prepared(steps, runner, options, {"store": store, "run_id": run_id})
             if run.prepared is not None:
                 self._run_here(run, run.prepared)
             return run.results()
@@ -167,6 +202,7 @@ class PipelineExecutor:
         targets: Iterable[str] | None = None,
         runner: _RunsOn = None,
         options: RunOptions | None = None,
+        **kept: Any,
     ) -> RunResult:
         """As `run_sync`, for the command line.
 
@@ -177,12 +213,12 @@ class PipelineExecutor:
             name = next(iter(inputs))
             raise InputError(f"pipeline {self.config.name!r} takes no input {name!r}; it takes none")
         with self._turn():
-            run = self._prepared(targets, runner, options)
+            run = self._prepared(targets, runner, options, kept)
             if run.prepared is None:
                 raise InputError("targets: the list is empty, so there is nothing to run")
-            prepared = run.prepared
-            self._run_here(run, prepared)
-            result = prepared.result()
+            under_way = run.prepared
+            self._run_here(run, under_way)
+            result = under_way.result()
             if run.prepared is not None:  # cancelled twice, and so nobody waited for its end
                 raise RunCancelled(f"run {result.run_id} cancelled", result)
             return result
@@ -196,11 +232,32 @@ class PipelineExecutor:
             prepared.run()
             run.ended()
             return
+        raised: list[Exception] = []
+
+        async def pipeline() -> None:
+            try:
+                await run.arun()
+            except Exception as error:  # of the run as a whole: of its store, say
+                raised.append(error)
+
         # As the one step of another run, which finds a loop for it: beside the one that runs here, too.
-        whole = Graph(self.config.name, [Node("pipeline", run.arun, is_async=True)])
+        whole = Graph(self.config.name, [Node("pipeline", pipeline, is_async=True)])
         around = run_graph(whole, {})
+        if raised:
+            raise raised[0]
         if around.status is RunStatus.FAILED:  # of a cancelled one the results of the steps tell
             around.raise_for_failure()
+
+    def answer(self, name: str, value: Any) -> None:
+        """Answers a gate of the run that is under way; from any thread. It may not be open yet.
+
+        Raises:
+            InputError: No run is under way, there is no such gate, or it takes another kind of answer.
+        """
+        running = None if self._run is None else self._run.prepared
+        if running is None:
+            raise InputError("the pipeline does not run; penstock approve answers a run that is put down")
+        running.engine.answer(name, value)
 
     def get_results(self) -> dict[str, StepResult]:
         """The results of the last run, or of the one that goes on, as it stands; empty before the first."""
@@ -243,7 +300,13 @@ class PipelineExecutor:
         finally:
             self._taken.release()
 
-    def _prepared(self, steps: Iterable[str] | None, runner: _RunsOn, options: RunOptions | None) -> Run:
+    def _prepared(
+        self,
+        steps: Iterable[str] | None,
+        runner: _RunsOn,
+        options: RunOptions | None,
+        kept: Mapping[str, Any],
+    ) -> Run:
         """A run that is ready to begin; without anything `prepared` where no step is wanted.
 
         Raises:
@@ -260,7 +323,8 @@ class PipelineExecutor:
             given = RunOptions() if options is None else options
             if isinstance(given, RunOptions):
                 given = _merged(given, self.config, [run] if self._told else [])
-            run.prepared = Prepared(graph, {}, targets=targets, runner=runner, options=given)
+            how = {"targets": targets, "runner": runner, "options": given, **kept}
+            run.prepared = prepared(graph, {}, **how)
             for step in self._steps.values() if self._told else ():
                 step.reset()
         self._run = run

@@ -10,6 +10,7 @@ from math import inf
 from typing import Any, Literal
 
 from penstock.core.errors import GraphError
+from penstock.core.gate import Gate
 from penstock.core.model import Failure, Need, Node, RetryPolicy, Timeout
 
 from .config import StepConfig
@@ -27,7 +28,11 @@ class Step:
     def __init__(self, config: StepConfig) -> None:
         self.config = config
         self._is_async = _is_async(config.func)
-        self._needs, self._positions = _binding(config)
+        if isinstance(config.func, Gate):
+            self._needs = tuple([Need(name, "use", name) for name in config.depends_on])
+            self._positions: tuple[tuple[str, Any], ...] = ()
+        else:
+            self._needs, self._positions = _binding(config)
         self.reset()
 
     def reset(self) -> None:
@@ -39,6 +44,8 @@ class Step:
         """Its node in a graph."""
         config = self.config
         call: Callable[..., Any] = config.func
+        if isinstance(call, Gate):
+            return call.node(config.name, self._needs)
         if self._positions:
             call = partial(_by_position, call, self._positions)
         if config.on_failure is not None:

@@ -36,6 +36,9 @@ class Call:
         self._action, self._args, self._fed = action, args, fed
         self._feed, self._transform = feed, transform
 
+    def __penstock_code__(self) -> list[Any]:
+        return [one for one in (self._action, self._transform, *self._args) if callable(one)]
+
     def __call__(self, **given: Any) -> Any:
         value = self._begin(given)
         return value if self._transform is None else self._transform(value)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import takewhile
 from typing import Any
 
 from penstock.core import errors
 from penstock.core.errors import nearest
+from penstock.core.gate import Gate
 from penstock.core.graph import Graph
+from penstock.core.kept import Kept
 from penstock.core.model import Condition, Need, Node, Timeout
 
 from .actions import Action, AsyncCall, Call, Feed, is_async_function, read
@@ -21,7 +23,7 @@ class TaskGraph:
     """Makes the graph of some tasks, and keeps it as long as they stay what they are."""
 
     def __init__(self) -> None:
-        self._kept: tuple[list[Any], Graph] | None = None  # one value: two threads may ask at a time
+        self._kept: Kept[Graph] = Kept()
 
     def of(self, name: str, tasks: Mapping[str, Task]) -> Graph:
         """The graph.
@@ -34,60 +36,39 @@ class TaskGraph:
             WorkflowError: A dependency is unknown.
             CycleError: They run in a circle.
         """
-        facts, kept = _facts(tasks.values()), self._kept
-        if kept is not None and _same(facts, kept[0]):
-            return kept[1]
-        for name_in, task in tasks.items():
-            task._check()
-            if task.name != name_in:
-                raise InvalidWorkflow(
-                    f"Task {task.name!r} is in the workflow as {name_in!r}; a name is given once"
-                )
-            for above in task.dependencies:
-                if above == task.name:
-                    raise CycleError((above, above))
-                if above not in tasks:
-                    near = nearest(above, tasks)
-                    raise InvalidWorkflow(f"Task {task.name!r} depends on unknown task {above!r}{near}")
-        try:
-            graph = Graph(name, map(_node, tasks.values()))
-        except errors.CycleError as error:
-            raise CycleError(error.cycle) from None
-        self._kept = facts, graph
-        return graph
+        values: list[Any] = []
+        objects: list[Any] = []
+        for key, task in tasks.items():
+            values += (key, task.name, task.timeout, task._feed, len(task.args), *(task.kwargs or ()), None)
+            values += task.dependencies
+            objects += (task.action, task.condition, task.transform_result, task.retry_policy)
+            if task.args or task.kwargs:
+                objects += (*task.args, *(task.kwargs or {}).values())
+        return self._kept.of(values, objects, partial(_made, name, tasks))
 
 
-def _same(facts: list[Any], others: list[Any]) -> bool:
+def _made(name: str, tasks: Mapping[str, Task]) -> Graph:
+    for key, task in tasks.items():
+        task._check()
+        if task.name != key:
+            raise InvalidWorkflow(f"Task {task.name!r} is in the workflow as {key!r}; a name is given once")
+        for above in task.dependencies:
+            if above == task.name:
+                raise CycleError((above, above))
+            if above not in tasks:
+                near = nearest(above, tasks)
+                raise InvalidWorkflow(f"Task {task.name!r} depends on unknown task {above!r}{near}")
     try:
-        return facts == others
-    except Exception:  # somebody's own objects, which cannot be compared
-        return False
-
-
-def _facts(tasks: Iterable[Task]) -> list[Any]:
-    """All that the graph of some tasks is made of: as long as that is the same, so is the graph.
-
-    Of arguments the ids are taken, for 1 equals True; the graph keeps them alive.
-    """
-    found: list[Any] = []
-    for task in tasks:
-        found += (
-            task.name, task.action, task.timeout, task.retry_policy, task.condition, task.transform_result,
-            task._feed,
-        )  # fmt: skip
-        if task.args or task.kwargs:
-            kwargs = task.kwargs or {}
-            found += (*map(id, task.args), _END, *kwargs, *map(id, kwargs.values()))
-        found += task.dependencies
-        found.append(_END)
-    return found
-
-
-_END = object()
+        return Graph(name, map(_node, tasks.values()))
+    except errors.CycleError as error:
+        raise CycleError(error.cycle) from None
 
 
 def _node(task: Task) -> Node:
     action, dependencies = task.action, tuple(dict.fromkeys(task.dependencies))
+    if isinstance(action, Gate):
+        needs = [Need(name, "use", name) for name in dependencies]
+        return action.node(task.name, needs, _condition(task))._replace(timeout=_timeout(task))
     reading = read(action)
     bound = dict(task.kwargs or ())
     beyond = max(0, len(task.args) - len(reading.hidden))
@@ -113,11 +94,6 @@ def _node(task: Task) -> Node:
     if task.args or fed is not None or task.transform_result is not None:
         kind = AsyncCall if reading.is_async else Call
         call = kind(action, tuple(task.args), fed, feed, task.transform_result)
-    when = None
-    if task.condition is not None:
-        awaited = is_async_function(task.condition)
-        ask = partial(_answer_later if awaited else _answer, task.condition)
-        when = Condition(ask, is_async=awaited, shared="results")
     return Node(
         task.name,
         call,
@@ -125,11 +101,23 @@ def _node(task: Task) -> Node:
         bound=bound or None,
         is_async=reading.is_async,
         retry=task.retry_policy,
-        timeout=None if task.timeout is None else Timeout(attempt=task.timeout),
-        when=when,
+        timeout=_timeout(task),
+        when=_condition(task),
         keep=True,
         shared="_task_results" if wants_results else None,
     )
+
+
+def _timeout(task: Task) -> Timeout | None:
+    return None if task.timeout is None else Timeout(attempt=task.timeout)
+
+
+def _condition(task: Task) -> Condition | None:
+    if task.condition is None:
+        return None
+    awaited = is_async_function(task.condition)
+    ask = partial(_answer_later if awaited else _answer, task.condition)
+    return Condition(ask, is_async=awaited, shared="results")
 
 
 def _answer(condition: Callable[[Results], Any], results: Results) -> Any:

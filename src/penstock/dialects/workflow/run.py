@@ -41,7 +41,8 @@ class Run:
         graph: What runs.
         tasks: By name.
         how: How it runs.
-        runner, options, targets: As of `Flow.run`.
+        runner, options: As of `Flow.run`.
+        kept: `targets`, `store`, `run_id` and `target`, as of `wiring.prepared`.
 
     Attributes:
         tasks: As given; the workflow may get more meanwhile.
@@ -52,15 +53,15 @@ class Run:
 
     def __init__(
         self, graph: Graph, tasks: Mapping[str, Task], how: How, runner: str | Runner | Pool | None,
-        options: RunOptions | None, targets: Any,
+        options: RunOptions | None, kept: Mapping[str, Any],
     ) -> None:  # fmt: skip
         self.tasks = dict(tasks)
         self.view = View(self.tasks, fail_fast=how.fail_fast)
         self.results: Results = ResultsSoFar(self.view)
         if options is None or isinstance(options, RunOptions):
             options = self._options(how, options)
-        self.prepared = wiring.Prepared(
-            graph, {}, targets=targets, runner=runner, options=options, shared=self.results
+        self.prepared = wiring.prepared(
+            graph, {}, runner=runner, options=options, shared=self.results, **kept
         )
         self.view.nodes, self.view.ended = self.prepared.result().nodes, self.prepared.ended()
         self.view.is_late = self.prepared.is_late

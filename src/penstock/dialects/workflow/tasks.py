@@ -173,12 +173,17 @@ class Task:
         return TypeError(f"Task {self.name!r}: {name} {rule}, not {shown(value)}")
 
 
-class TaskOptions(TypedDict, total=False):
+class GateOptions(TypedDict, total=False):
+    """What `Workflow.add_gate` takes besides; see `Task`."""
+
+    condition: Callable[[Results], bool | Awaitable[bool]] | None
+    tags: Collection[str]
+    metadata: Mapping[str, Any] | None
+
+
+class TaskOptions(GateOptions, total=False):
     """What `Workflow.add_task` takes by keyword; see `Task`."""
 
     timeout: float | None
     retry_policy: RetryPolicy | None
-    condition: Callable[[Results], bool | Awaitable[bool]] | None
     transform_result: Callable[[Any], Any] | None
-    tags: Collection[str]
-    metadata: Mapping[str, Any] | None

@@ -9,17 +9,19 @@ from typing import Any, Unpack
 from penstock import wiring
 from penstock.core.amounts import check_seconds, is_whole, shown
 from penstock.core.errors import InputError, nearest
+from penstock.core.gate import Gate
 from penstock.core.graph import Graph
-from penstock.core.model import Input, RunOptions
+from penstock.core.model import NOTHING, Input, RunOptions
 from penstock.core.names import normal_id
 from penstock.core.ports import Pool, Runner
 from penstock.core.result import RunResult
+from penstock.core.storage import StoreWord
 
 from .actions import Action, is_async_function
 from .errors import InvalidWorkflow, TaskFailedError, WorkflowError
 from .graph import TaskGraph
 from .run import How, Run
-from .tasks import Results, Task, TaskOptions, TaskResult, TaskStatus
+from .tasks import GateOptions, Results, Task, TaskOptions, TaskResult, TaskStatus
 from .view import FAILED_ABOVE, Progress
 
 
@@ -117,6 +119,38 @@ class Workflow:
         self.tasks[task.name] = task
         return self
 
+    def add_gate(
+        self, name: str, prompt: str = "", dependencies: Collection[str] = (), *, type: Any = bool,
+        timeout: float | None = None, default: Any = NOTHING, **options: Unpack[GateOptions],
+    ) -> Workflow:  # fmt: skip
+        """Adds a task that calls nothing, and waits until somebody has answered; its value is the answer.
+
+        It is answered by `answer`, by ``penstock approve``, or through `penstock.open`. With a store, a run
+        that waits for nothing else is put down, its task stays PENDING, and it goes on when it is resumed.
+
+        Args:
+            name: Of the task.
+            prompt: What is asked.
+            dependencies: Names of the tasks that must complete first.
+            type: What an answer must be: a class such as bool or str, or a `Literal`.
+            timeout: Seconds that it waits; then it fails, or gives `default`. None for as long as it takes.
+            default: The answer when its time is over.
+            options: `condition`, `tags` and `metadata`, as of `Task`.
+
+        Returns:
+            The workflow itself.
+
+        Raises:
+            WorkflowError: There is a task of this name.
+            TypeError: A value is of the wrong type.
+            ValueError: The timeout is out of range, or the default no answer.
+        """
+        for word in options:
+            if word not in GateOptions.__optional_keys__:
+                raise TypeError(f"Task {name!r}: a gate has no option {word!r}")
+        gate = Gate(f"Task {name!r}", prompt, type, timeout, default)
+        return self.add(Task(name, gate, dependencies=dependencies, timeout=timeout, **options))
+
     def validate(self) -> None:
         """Whether the tasks fit together.
 
@@ -133,7 +167,7 @@ class Workflow:
     def run(
         self,
         *,
-        store: Any = None,
+        store: StoreWord = None,
         run_id: str | None = None,
         runner: str | Runner | Pool | None = None,
         options: RunOptions | None = None,
@@ -141,8 +175,8 @@ class Workflow:
         """Runs all tasks and waits for their end, inside a running event loop too.
 
         Args:
-            store: Reserved.
-            run_id: Reserved.
+            store: Where the run is kept, as of `Flow.run`.
+            run_id: Its id: a run that the store knows goes on from where it was.
             runner: Where tasks run: ``threads``, ``processes``, …, a runner or a pool.
             options: How the run goes beyond that. `fail_fast` decides what follows a failure; of two bounds
                 in time or number the smaller one holds.
@@ -152,9 +186,9 @@ class Workflow:
 
         Raises:
             WorkflowError: The tasks do not fit together, the workflow runs already, or its time was over.
+            StoreError: The store cannot be used; the run was cut off, and can be resumed.
         """
-        _refuse(store=store, run_id=run_id)
-        run = self._begin(runner, options)
+        run = self._begin(runner, options, {"store": store, "run_id": run_id})
         try:
             wiring.run_prepared(run.prepared)
         finally:
@@ -168,6 +202,7 @@ class Workflow:
         targets: Sequence[str] | None = None,
         runner: str | Runner | Pool | None = None,
         options: RunOptions | None = None,
+        **kept: Any,
     ) -> RunResult:
         """Runs it for the command line. A workflow takes no inputs; what a run that is late has come to is
         in the result, and not raised.
@@ -177,7 +212,7 @@ class Workflow:
         """
         if inputs:
             raise InputError(f"workflow {self.name!r} takes no input {next(iter(inputs))!r}; it takes none")
-        run = self._begin(runner, options, targets, from_outside=True)
+        run = self._begin(runner, options, {"targets": targets, **kept}, from_outside=True)
         try:
             return wiring.run_prepared(run.prepared)
         finally:
@@ -190,14 +225,13 @@ class Workflow:
     async def arun(
         self,
         *,
-        store: Any = None,
+        store: StoreWord = None,
         run_id: str | None = None,
         runner: str | Runner | Pool | None = None,
         options: RunOptions | None = None,
     ) -> Results:
         """The same as `run` on the running event loop. A cancelled caller cancels the run."""
-        _refuse(store=store, run_id=run_id)
-        run = self._begin(runner, options)
+        run = self._begin(runner, options, {"store": store, "run_id": run_id})
         try:
             await run.prepared.arun()
         finally:
@@ -209,6 +243,19 @@ class Workflow:
         run = self._current
         if run is not None:
             run.prepared.engine.cancel(reason)
+
+    def answer(self, name: str, value: Any) -> None:
+        """Answers a gate of the run that is under way; from any thread. It may not be open yet.
+
+        Raises:
+            InputError: No run is under way, there is no such gate, or it takes another kind of answer.
+        """
+        run = self._current
+        if run is None:
+            raise InputError(
+                f"workflow {self.name!r} does not run; penstock approve answers one that is put down"
+            )
+        run.prepared.engine.answer(name, value)
 
     def get_task_result(self, name: str) -> TaskResult | None:
         """The result of a task; None as long as it has none.
@@ -253,18 +300,18 @@ class Workflow:
         self,
         runner: str | Runner | Pool | None,
         options: RunOptions | None,
-        targets: Any = None,
+        kept: Mapping[str, Any],
         *,
         from_outside: bool = False,
     ) -> Run:
         # From outside, by the command line, options come always, and nobody can give a grace there.
         brief = options is None or (from_outside and options.grace == RunOptions().grace)
         how = How(self.name, self.timeout, self.fail_fast, self.progress_callback, self.max_concurrent, brief)
-        run = Run(self.graph(), self.tasks, how, runner, options, targets)
+        graph = self.graph()
         with self._lock:
             if self._current is not None:
                 raise WorkflowError(f"Workflow {self.name!r} is already running")
-            self._current = run
+            run = self._current = Run(graph, self.tasks, how, runner, options, kept)
         live = run.view.task
         for task in run.tasks.values():
             task._live = live
@@ -276,9 +323,3 @@ class Workflow:
         self.task_results = run.results
         self._elapsed = run.prepared.result().duration
         self._current = None
-
-
-def _refuse(**words: Any) -> None:
-    for word, value in words.items():
-        if value is not None:
-            raise NotImplementedError(f"{word}= comes with the journal")

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
+from penstock.core.secrets import travelling
+
 # From the pool.
 GREET: Final = 0  # what a worker must know first
 TASK: Final = 1  # a function and what belongs to it, under the number `task`
@@ -117,7 +119,8 @@ def pack(value: Any, pickler: Callable[..., pickle.Pickler] = pickle.Pickler) ->
         return False
 
     sink = _Sink()
-    pickler(sink, 5, buffer_callback=beside).dump(value)
+    with travelling():
+        pickler(sink, 5, buffer_callback=beside).dump(value)
     return Parcel(sink, len(sink[0]) if len(sink) == 1 else sum(map(len, sink)), buffers)
 
 

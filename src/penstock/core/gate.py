@@ -1,0 +1,112 @@
+"""What a gate asks for, where a face says it with plain classes: the same kind of node for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from .amounts import check_seconds, shown
+from .model import NOTHING, Condition, Need, Node, Timeout
+
+
+class Gate:
+    """What the node of a gate calls with an answer: it lets pass what the gate takes.
+
+    Args:
+        where: Whose gate it is, for error texts.
+        prompt: What is asked.
+        type_: What an answer must be: a class, a union of classes, or a `Literal`.
+        timeout: Seconds that it waits; None for as long as it takes.
+        default: The answer when it has waited long enough; `NOTHING` for none: then it fails.
+
+    Attributes:
+        prompt, timeout, default: As given.
+        type: What an answer must be.
+        takes: The same as text.
+
+    Raises:
+        TypeError: The prompt is no text, or the type nothing that could be told of an answer.
+        ValueError: The timeout is out of range, or the default does not go with the rest.
+    """
+
+    def __init__(
+        self, where: str, prompt: str = "", type_: Any = bool, timeout: float | None = None,
+        default: Any = NOTHING,
+    ) -> None:  # fmt: skip
+        if not isinstance(prompt, str):
+            raise TypeError(f"{where}: prompt is a text, not {shown(prompt)}")
+        if not all(
+            isinstance(one, type) or get_origin(one) in (list, dict, Literal) for one in _parts(type_)
+        ):
+            raise TypeError(f"{where}: type is a class such as bool or str, not {shown(type_)}")
+        if timeout is not None:
+            check_seconds(where, "timeout", timeout, above=True)
+        self.prompt = prompt
+        self.type = type_
+        self.takes = " | ".join(map(_name, _parts(type_)))
+        self.timeout = timeout
+        self.default = default
+        if default is not NOTHING:
+            if timeout is None:
+                raise ValueError(f"{where}: default is its answer when its time is over; give a timeout too")
+            if not self._fits(default):
+                raise ValueError(f"{where}: an answer is {self.takes}, and its default is {shown(default)}")
+
+    def __call__(self, answer: Any) -> Any:
+        """The answer, if it is of the right type.
+
+        Raises:
+            TypeError: It is not.
+        """
+        if not self._fits(answer):
+            raise TypeError(f"an answer is {self.takes}, not {shown(answer)}")
+        return answer
+
+    def _fits(self, answer: Any) -> bool:
+        return any(_fits(answer, one) for one in _parts(self.type))
+
+    def node(self, id: str, needs: Sequence[Need], when: Condition | None = None) -> Node:
+        """The node that waits for the answer.
+
+        Args:
+            id: Its id.
+            needs: What it waits for before it asks. One with the parameter ``until`` would say for how long
+                it sleeps, so no need of a gate may be called that.
+            when: Whether it asks at all.
+        """
+        return Node(
+            id,
+            self,
+            tuple(
+                [need._replace(how="after", param=None) if need.param == "until" else need for need in needs]
+            ),
+            kind="gate",
+            bound=None if self.default is NOTHING else {"default": self.default},
+            timeout=None if self.timeout is None else Timeout(attempt=self.timeout),
+            when=when,
+            keep=True,
+            doc=self.prompt,
+        )
+
+
+def _parts(type_: Any) -> tuple[Any, ...]:
+    """The alternatives of a type."""
+    if get_origin(type_) in (Union, UnionType):
+        return get_args(type_)
+    return (type(None),) if type_ is None else (type_,)
+
+
+def _fits(answer: Any, wanted: Any) -> bool:
+    origin = get_origin(wanted)
+    if origin is Literal:
+        return any(answer == one and type(answer) is type(one) for one in get_args(wanted))
+    if isinstance(answer, bool):  # to Python it is an int, to whoever asks for a number it is none
+        return wanted in (bool, object)
+    return isinstance(answer, (int, float) if wanted is float else origin or wanted)
+
+
+def _name(type_: Any) -> str:
+    if type_ is type(None):
+        return "None"
+    return type_.__name__ if isinstance(type_, type) else repr(type_).replace("typing.", "")

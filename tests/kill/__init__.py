@@ -1,0 +1,1 @@
+"""Processes that die, stores that fail: a run loses nothing, and does nothing twice that it need not."""
