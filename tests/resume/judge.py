@@ -56,7 +56,7 @@ class _LivesJudge(_Judge):
     def see(self, index: int, fact: Fact) -> None:
         """Judge one fact; what stands before the last end of the run is believed where it tells in part."""
         if fact[0] in ("again", "over"):
-            self._again(fact[1], fact[2], exact=fact[0] == "again" and index > self.last_over)
+            self._again(fact[1], fact[2], exact=index > self.last_over and not self.cancelled)
             if index == self.last_over:
                 self._begin_anew()
             return

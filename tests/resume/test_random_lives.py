@@ -72,7 +72,7 @@ class Tale:
                 break
             if not self._mend(self.life.machine):
                 break  # a quorum of nothing, say, is missed however often it is tried
-            if self.resumed > 20:
+            if self.resumed > 100:
                 self.problems.append("it fails however often it is put right")
         return self
 
