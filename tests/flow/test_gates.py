@@ -519,3 +519,14 @@ class TestSleep:
     def test_what_is_no_time_is_refused(self):
         with pytest.raises(GraphError, match="datetime"):
             Flow("f").sleep_until("night", "tomorrow")
+
+
+@pytest.mark.parametrize("shown", ["a constant", "an input", "a step"])
+def test_what_whoever_answers_is_shown_may_be_called_until(tmp_path, shown):
+    """Only a sleep wakes by itself: a value of that name is no time."""
+    flow = Flow("shown")
+    at = flow.add(lambda: timedelta(0), name="at")
+    night = param("until", timedelta)
+    flow.gate("ok", until={"a constant": timedelta(0), "an input": use(night), "a step": use(at)}[shown])
+    given: dict[str, Any] = {"until": timedelta(0)} if shown == "an input" else {}
+    assert flow.run(store=tmp_path / "runs.db", **given).status is RunStatus.WAITING

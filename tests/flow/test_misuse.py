@@ -700,12 +700,12 @@ def a_rerun_in_a_new_run(flow):
     flow.run(store="memory:", options=RunOptions(rerun=["a"]))
 
 
-@misuse("gate 'ok': default is its answer when its time is over; give timeout= too")
+@misuse("gate 'ok': default is its answer when its time is over; give a timeout too")
 def a_default_that_never_comes(flow):
     flow.gate("ok", default=True)
 
 
-@misuse("gate 'ok': an answer is bool, and its default is str")
+@misuse("gate 'ok': an answer is bool, and its default is 'yes'")
 def an_answer_of_another_type(flow):
     flow.gate("ok", timeout=5, default="yes")
 

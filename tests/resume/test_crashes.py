@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from penstock.core.errors import StoreError
 from penstock.core.model import Limit, Rate, RetryPolicy, RunOptions, Timeout
 from penstock.core.returned import Written
 from penstock.flow import Flow, each, fold, gather, outcome, use
+from penstock.runners.threads import ThreadRunner
+from penstock.testing.faults_store import FaultyStore
 
 from .mortal import Killed, MortalStore
 from .tools import BAD, CALLS, called, cut, does, fix, go
@@ -713,3 +716,21 @@ def test_compiled_parts_go_on_like_any_step(store):
     called()
     assert go(flow, store)["last"] == 4
     assert called() == ["last", "two"]
+
+
+def test_letters_that_cannot_be_read_leave_no_runner_open(store):
+    """What was answered meanwhile is read before the run goes on: if that fails, nothing has been opened."""
+    opened: list[str] = []
+
+    class Watched(ThreadRunner):
+        def open(self, mailbox: Any, clock: Any) -> None:
+            opened.append("opened")
+            super().open(mailbox, clock)
+
+    cut(chain(), store, '["ok","a"')
+    faulty = FaultyStore(store, at=1, times=None, only=["letters"])
+    with pytest.raises(StoreError):
+        chain().run(store=faulty, run_id="r", runner=Watched())
+    assert opened == []
+    assert go(chain(), store, runner=Watched())["c"] == 3
+    assert opened

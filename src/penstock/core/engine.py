@@ -149,6 +149,8 @@ class Engine:
         self._thread = get_ident()
         try:
             self._begin_machine()
+            if self.durable is not None:
+                self.durable.watch(self.mailbox)
             self._open_all()
         except BaseException:
             if self.durable is not None:
@@ -166,8 +168,6 @@ class Engine:
             self._permits = self._attempts.permits = Permits(self.machine.state, self.mailbox, registry)
         for runner in self._runners:
             self.open(runner)
-        if self.durable is not None:
-            self.durable.watch(self.mailbox)
 
     def _begin_machine(self) -> None:
         """Brings the machine to where the run begins, or goes on."""

@@ -36,15 +36,11 @@ class Gate:
     ) -> None:  # fmt: skip
         if not isinstance(prompt, str):
             raise TypeError(f"{where}: prompt is a text, not {shown(prompt)}")
-        if not all(
-            isinstance(one, type) or get_origin(one) in (list, dict, Literal) for one in _parts(type_)
-        ):
-            raise TypeError(f"{where}: type is a class such as bool or str, not {shown(type_)}")
+        self.type = type_
+        self.takes = self._name(where)
         if timeout is not None:
             check_seconds(where, "timeout", timeout, above=True)
         self.prompt = prompt
-        self.type = type_
-        self.takes = " | ".join(map(_name, _parts(type_)))
         self.timeout = timeout
         self.default = default
         if default is not NOTHING:
@@ -63,6 +59,17 @@ class Gate:
             raise TypeError(f"an answer is {self.takes}, not {shown(answer)}")
         return answer
 
+    def _name(self, where: str) -> str:
+        """The type as text.
+
+        Raises:
+            TypeError: It is nothing that could be told of an answer.
+        """
+        parts = _parts(self.type)
+        if not all(isinstance(one, type) or get_origin(one) in (list, dict, Literal) for one in parts):
+            raise TypeError(f"{where}: type is a class such as bool or str, not {shown(self.type)}")
+        return " | ".join(map(_name, parts))
+
     def _fits(self, answer: Any) -> bool:
         return any(_fits(answer, one) for one in _parts(self.type))
 
@@ -71,22 +78,25 @@ class Gate:
 
         Args:
             id: Its id.
-            needs: What it waits for before it asks. One with the parameter ``until`` would say for how long
-                it sleeps, so no need of a gate may be called that.
+            needs: What it waits for before it asks.
             when: Whether it asks at all.
         """
-        return Node(
-            id,
-            self,
-            tuple(
-                [need._replace(how="after", param=None) if need.param == "until" else need for need in needs]
-            ),
+        return self.gated(Node(id, self, tuple(needs), when=when, keep=True, doc=self.prompt))
+
+    def gated(self, node: Node) -> Node:
+        """A node that calls this, as a gate. What is called ``until`` is for whoever answers, and must not be
+        taken for a time to sleep until."""
+        return node._replace(
             kind="gate",
+            needs=tuple(
+                [
+                    need._replace(how="after", param=None) if need.param == "until" else need
+                    for need in node.needs
+                ]
+            ),
+            inputs=tuple([pair for pair in node.inputs if pair[0] != "until"]),
             bound=None if self.default is NOTHING else {"default": self.default},
             timeout=None if self.timeout is None else Timeout(attempt=self.timeout),
-            when=when,
-            keep=True,
-            doc=self.prompt,
         )
 
 

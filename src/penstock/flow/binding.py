@@ -15,7 +15,7 @@ from penstock.core.graph import Graph
 from penstock.core.model import Accepts, Condition, Limit, LimitUse, Need, Node
 
 from .conditions import bind_condition
-from .gates import Gate, GateFacts, Sleep, gated
+from .gates import Gate, GateFacts, Sleep
 from .loops import Elements, unrolled
 from .pairs import Crossed, Zipped
 from .relays import let_pass, stay
@@ -119,7 +119,7 @@ class _Build:
         node = _node(wires, step, needs, inputs, bound, context)
         self._volatile |= node.volatile
         if isinstance(step.function, (Gate, Sleep)):
-            node = gated(node)
+            node = step.function.gated(node)
         if step.id in self._branches:
             node = chosen(wires, self._branches[step.id], node)
         if isinstance(step, Choice):

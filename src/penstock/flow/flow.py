@@ -15,8 +15,7 @@ from penstock.core.ports import Pool, Runner
 from penstock.core.result import RunResult
 
 from . import binding, request
-from .gates import GateFacts, Sleep, check_until
-from .gates import gate as new_gate
+from .gates import GateFacts, Sleep, check_until, new_gate
 from .markers import Marker, Source, Use
 from .options import OF_GATES, OPTIONS, StepOptions, checked, checked_defaults, merged
 from .result import FlowHandle, FlowResult
@@ -498,7 +497,7 @@ class Flow:
         Raises:
             GraphError: Its name is taken, or an option is wrong.
         """
-        asked = new_gate(prompt, type, timeout, default, f"gate {name!r}")
+        asked = new_gate(f"gate {name!r}", prompt, type, timeout, default)
         return self._add_gate(name, asked, type, prompt, more)
 
     def sleep_until(self, name: str, when: Any, /, **more: Any) -> Source[None]:
