@@ -9,7 +9,7 @@ STAMP := .venv/.installed
 PYTEST := $(BIN)/python -m pytest -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check format bench bench-peers uncovered lock clean
+.PHONY: help setup demo test test-all drawing-tools check format bench bench-peers uncovered lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -44,6 +44,9 @@ $(STAMP): requirements-dev.txt pyproject.toml
 
 demo: $(STAMP) ## run examples/stdlib_atlas.py, which writes into build/atlas
 	$(BIN)/penstock run examples/stdlib_atlas.py
+
+drawing-tools: ## install what tests of drawings check Mermaid with (needs npm)
+	cd tests/mermaid && npm ci --silent --no-audit --no-fund
 
 test: check ## check, then all tests that are not slow
 	$(PYTEST) -m "not slow"

@@ -33,6 +33,8 @@ BOTH: dict[str, tuple[str, Any, str, Any]] = {
     "workdir": ('"/var/work"', "/var/work", "elsewhere", "elsewhere"),
     "durability": ('"power"', "power", "process", "process"),
     "max_recoveries": ("3", 3, "0", 0),
+    "capture": ("false", False, "true", True),
+    "profile": ("true", True, "0", False),
 }
 
 
@@ -304,6 +306,8 @@ BAD = {
     "workdir": ("'a\\u0000b'", " is a path, and no path has a NUL character: 'a\\x00b'"),
     "durability": ("'memory'", " is 'process' or 'power', not 'memory'"),
     "max_recoveries": ("-1", " must be an int of at least 0, not -1"),
+    "capture": ("2", " is True or False, not "),
+    "profile": ("'yes'", " is True or False, not 'yes'"),
 }
 
 

@@ -328,9 +328,9 @@ MEMBERS: dict[str, type] = {
 }
 """Classes whose public members the reference has to name; those that only runners call are left out."""
 
-INTERNAL = {"ask_to_stop", "travel", "arrived", "facts", "bindings", "lent"}
+INTERNAL = {"ask_to_stop", "travel", "arrived", "attend", "attended", "pass_on", "facts", "bindings", "lent"}
 
-EVENTS = [*get_args(events.Event), events.Progressed, events.Logged]
+EVENTS = [*get_args(events.Event), events.Progressed, events.Logged, events.Measured]
 
 ERROR_CLASSES = [
     value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)

@@ -74,6 +74,21 @@ class Kernel:
             elif message["msg_type"] == "status" and content["execution_state"] == "idle":
                 return "".join(said)
 
+    def shown(self, code: str) -> list[tuple[str, str, dict[str, str]]]:
+        """What a cell displays: the kind of each message, the id of its display and its data."""
+        asked = self.client.execute(code)
+        seen: list[tuple[str, str, dict[str, str]]] = []
+        while True:
+            message: dict[str, Any] = self.client.get_iopub_msg(timeout=PATIENCE)
+            if message["parent_header"].get("msg_id") != asked:
+                continue
+            kind, content = message["msg_type"], message["content"]
+            assert kind != "error", content["evalue"]
+            if kind in ("display_data", "update_display_data"):
+                seen.append((kind, content["transient"]["display_id"], content["data"]))
+            elif kind == "status" and content["execution_state"] == "idle":
+                return seen
+
     def close(self) -> None:
         self.client.stop_channels()
         self.manager.shutdown_kernel(now=True)
@@ -118,3 +133,44 @@ def test_a_cell_that_is_run_again_says_which_one_to_run_first(kernel):
     )
     kernel.run("again = Flow('again')")
     assert kernel.run(cell) == ""
+
+
+SHOWN = """
+from penstock import progress
+go = threading.Event()
+live = Flow("live")
+
+@live.step
+def wait() -> bool:
+    return go.wait(60)
+
+@live.step
+def items(wait: bool) -> list[int]:
+    return [1, 2, 3]
+
+@live.step
+def work(item: int = each(items)) -> int:
+    return 1 // (item - 2)
+
+def let_go(event):
+    if type(event).__name__ == "NodeStarted":
+        go.set()
+
+options = RunOptions(observers=[progress(), let_go], on_failure="continue")
+"""
+
+
+@pytest.mark.parametrize("call", ["live.run(options=options)", "await live.arun(options=options)"])
+def test_a_run_is_shown_below_its_cell_and_the_last_picture_stays(kernel, call):
+    kernel.run(SHOWN)
+    seen = kernel.shown(f"result = {call}")
+    assert seen[0][0] == "display_data"
+    assert {kind for kind, _, _ in seen[1:]} == {"update_display_data"}
+    assert len({id for _, id, _ in seen}) == 1
+    last = seen[-1][2]
+    assert "3 items" in last["text/html"]
+    assert "1 failed" in last["text/html"]
+    assert "ZeroDivisionError" not in kernel.run("print(result.warnings)")
+    assert "3 of 3 steps" in last["text/plain"]
+    again = kernel.shown(f"result = {call}")
+    assert again[0][1] != seen[0][1]

@@ -48,6 +48,7 @@ _HOME = {
     "Secret": "penstock.core.secrets",
     "Skip": "penstock.core.model",
     "SkipCause": "penstock.core.model",
+    "StampFilter": "penstock.core.capture",
     "Step": "penstock.flow",
     "StoreError": "penstock.core.errors",
     "StoredRun": "penstock.core.history",
@@ -62,9 +63,11 @@ _HOME = {
     "outcome": "penstock.flow",
     "param": "penstock.flow",
     "processes": "penstock.wiring",
+    "progress": "penstock.wiring",
     "register": "penstock.core.codec",
     "repeat": "penstock.flow",
     "switch": "penstock.flow",
+    "tracing": "penstock.wiring",
     "use": "penstock.flow",
 }
 _MODULES = ("config", "events")
@@ -106,6 +109,7 @@ __all__ = [
     "Secret",
     "Skip",
     "SkipCause",
+    "StampFilter",
     "Step",
     "StoreError",
     "StoredRun",
@@ -120,15 +124,18 @@ __all__ = [
     "outcome",
     "param",
     "processes",
+    "progress",
     "register",
     "repeat",
     "switch",
+    "tracing",
     "use",
 ]
 
 if TYPE_CHECKING:
     from penstock import config
     from penstock.core import events
+    from penstock.core.capture import StampFilter
     from penstock.core.codec import register
     from penstock.core.errors import (
         CannotDecode,
@@ -184,7 +191,7 @@ if TYPE_CHECKING:
         use,
     )
     from penstock.wiring import open as open
-    from penstock.wiring import processes
+    from penstock.wiring import processes, progress, tracing
 else:  # hidden from type checkers, to which a module with __getattr__ has every name, misspelt ones too
 
     def __getattr__(name):

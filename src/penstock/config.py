@@ -26,7 +26,8 @@ OF_THE_TESTS = frozenset({
 })  # fmt: skip
 """Variables that this project's own tests and benchmarks read: runs are made beneath them."""
 
-_WORDS = frozenset({"runner", "on_failure", "values", "workdir"})  # the rest are numbers
+_WORDS = frozenset({"runner", "on_failure", "values", "workdir"})
+_SWITCHES = frozenset({"capture", "profile"})  # the rest are numbers
 
 
 class Config(Record):
@@ -35,7 +36,8 @@ class Config(Record):
     Attributes:
         runner: Of the steps that name none: ``aio``, ``inline``, ``processes`` or ``threads``.
         on_failure, max_concurrency, deadline, grace: As of `RunOptions`.
-        retry_budget, max_abandoned, values, seed, workdir: The same.
+        retry_budget, max_abandoned, values, seed, workdir, durability, max_recoveries: The same.
+        capture, profile: The same.
 
     Raises:
         InputError: A value is none that the option can have.
@@ -53,6 +55,8 @@ class Config(Record):
     workdir: str | None = None
     durability: Literal["process", "power"] | None = None
     max_recoveries: int | None = None
+    capture: bool | None = None
+    profile: bool | None = None
 
     def __post_init__(self) -> None:
         for name in OPTIONS:
@@ -190,7 +194,7 @@ def _of_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             raise InputError(f"environment: {_no_option(variable, variable.upper(), variables)}")
         text = environ[variable]
         if text:  # a variable is often set to nothing by whoever has nothing to say
-            value = text if name in _WORDS else _number(text)
+            value = text if name in _WORDS else _switch(text) if name in _SWITCHES else _number(text)
             _check(name, value, f"environment: {variable}")
             found[name] = value
     return found
@@ -204,6 +208,11 @@ def _number(text: str) -> int | float | str:
         except ValueError:
             continue
     return text
+
+
+def _switch(text: str) -> bool | str:
+    """The truth value that a text says; what says none stays as it is, and is refused by its check."""
+    return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
 
 
 # --- mistakes ---------------------------------------------------------------------------------------------

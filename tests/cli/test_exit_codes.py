@@ -82,8 +82,8 @@ def test_l07_exit_codes_of_errors():
 TEXTS = {
     "rnu": "there is no command 'rnu'; did you mean 'run'?\n  see: penstock --help",
     "xyz": (
-        "there is no command 'xyz'; one of run, resume, runs, show, approve, cancel, graph, list, prune, "
-        "export, import, doctor\n  see: penstock --help"
+        "there is no command 'xyz'; one of run, resume, runs, show, debug, watch, logs, report, approve, "
+        "cancel, graph, list, prune, export, import, doctor\n  see: penstock --help"
     ),
     "run": "the following arguments are required: TARGET\n  see: penstock run --help",
     "run good.py --jsno": "unrecognized arguments: --jsno\n  see: penstock run --help",

@@ -15,6 +15,7 @@ import pytest
 from penstock.cli.exits import Misuse
 from penstock.cli.given import from_text, inputs, missing
 from penstock.core.model import Input
+from penstock.core.secrets import Secret
 
 UserId = NewType("UserId", int)
 
@@ -236,3 +237,23 @@ def test_l07_a_missing_input(call, files):
 
 def test_inputs_reach_the_run(call):
     assert "total  45\n" in call("run", "good.py", "-i", "count=10").out
+
+
+def test_a_secret_is_given_like_any_other_input_and_wrapped():
+    known = [Input("token", Secret[str]), Input("pin", Secret[int]), Input("plain", Secret)]
+    given = inputs(known, ["token=sword fish", "pin=1234", "plain=x"], None)
+    assert {name: type(one) for name, one in given.items()} == dict.fromkeys(given, Secret)
+    assert [given[name].reveal() for name in ("token", "pin", "plain")] == ["sword fish", 1234, "x"]
+
+
+def test_l09_what_was_given_for_a_secret_is_in_no_error_text(tmp_path):
+    known = [Input("pin", Secret[int])]
+    with pytest.raises(Misuse) as caught:
+        inputs(known, ["pin=swordfish"], None)
+    assert str(caught.value) == "input 'pin' takes Secret[int], and was given something else"
+    file = tmp_path / "a.json"
+    file.write_text('{"pin": "swordfish"}')
+    with pytest.raises(Misuse) as caught:
+        inputs(known, [], str(file))
+    assert str(caught.value) == f"{file}: input 'pin' takes Secret[int], and it is something else"
+    assert inputs([Input("pin", Secret[str])], [], str(file))["pin"].reveal() == "swordfish"

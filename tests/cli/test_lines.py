@@ -9,6 +9,7 @@ from penstock.core.model import RunStatus, SkipCause
 from penstock.core.visible import one_line
 from penstock.observers import lines as module
 from penstock.observers.page import cut, duration, fill, width
+from penstock.observers.words import first
 from tests.cli.plays import (
     P,
     begin,
@@ -183,7 +184,7 @@ def test_names_are_aligned_by_what_a_terminal_shows():
 def test_l06_nothing_that_moves_the_cursor_is_shown():
     assert one_line("a\x1b[2Jb\rc\x07\u202ed\u2028e\tf") == "a\\x1b[2Jb\\rc\\x07\\u202ed\\u2028e    f"
     assert one_line("é 中 😀") == "é 中 😀"
-    assert module.first(broken("\n\n  x\x07  \ny")) == "ValueError:"
+    assert first(broken("\n\n  x\x07  \ny")) == "ValueError:"
 
 
 @pytest.mark.parametrize(

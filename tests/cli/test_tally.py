@@ -1,5 +1,6 @@
 """The counts per step, folded from plays of events."""
 
+import random
 from typing import Any
 
 import pytest
@@ -7,8 +8,10 @@ import pytest
 from penstock.core import events as e
 from penstock.core.graph import Graph
 from penstock.core.model import Need, Node, NodeStatus, RunOptions, SkipCause
+from penstock.core.outline import outline_of
 from penstock.flow import Flow, each, gather, use
-from penstock.observers.tally import KEPT_FAILURES, Tally
+from penstock.observers.rows import KEPT_FAILURES
+from penstock.observers.tally import Tally
 from tests.cli.plays import (
     P,
     begin,
@@ -48,7 +51,7 @@ def test_a_step_runs_through_its_statuses():
     assert found == expected
     row = tally(chain(), play).rows["load"]
     assert (row.attempts, row.began, row.ended, row.succeeded, row.done) == (2, 1.0, 4.0, 1, 1)
-    assert (row.running, row.retrying, row.waiting) == (set(), set(), set())
+    assert (row.running, row.retrying, row.waiting) == ({}, {}, {})
 
 
 def test_every_way_to_end():
@@ -155,6 +158,92 @@ def test_a_stream_has_as_many_items_as_came():
     assert (parse.total, parse.finished, parse.status) == (2, False, S.RUNNING)
     found(succeed(files, 2))
     assert (parse.finished, parse.status) == (True, S.SUCCEEDED)
+
+
+def test_a_look_costs_what_has_changed():
+    """Of many steps, only those that an event touched are looked at again."""
+    graph = Graph("many", [Node(f"n{number}", call) for number in range(1000)])
+    found = tally(graph, [begin(graph)])
+    found.look()
+    found(start(P("n7"), 1))
+    found(start(P("n7"), 1, 2))
+    assert len(found._touched) == 1
+    found.look()
+    assert list(found.busy) == ["n7"]
+    assert found.counts() == {S.RUNNING: 1, S.PENDING: 999}
+    found(fail(P("n7"), 2))
+    assert found.counts() == {S.FAILED: 1, S.PENDING: 999}
+    assert (list(found.busy), list(found.broken)) == ([], ["n7"])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_counts_that_are_kept_are_counts_that_are_made_anew(seed):
+    rnd = random.Random(seed)
+    flow = Flow("random")
+
+    @flow.step
+    def source() -> list[int]:
+        return list(range(20))
+
+    @flow.step
+    def work(n: int = each(source)) -> int:
+        if rnd.random() < 0.2:
+            raise ValueError("no")
+        return n
+
+    @flow.step
+    def after(n: int = use(work)) -> list[int]:
+        return [n] * (n % 3)
+
+    @flow.step
+    def inner(n: int = each(after)) -> int:
+        return n
+
+    @flow.step
+    def total(ns: list[int] = gather(inner, failures="drop")) -> int:
+        return len(ns)
+
+    found = Tally(flow.graph())
+    seen: list[dict[NodeStatus, int]] = []
+
+    def compare(event: object) -> None:
+        found(event)
+        if rnd.random() < 0.3:
+            anew: dict[NodeStatus, int] = {}
+            for row in found.rows.values():
+                anew[row.status] = anew.get(row.status, 0) + 1
+            assert found.counts() == anew
+            seen.append(anew)
+
+    result = flow.run(options=RunOptions(observers=(compare,), on_failure="continue"))
+    assert result.warnings == ()
+    assert seen
+
+
+def test_what_an_item_said_goes_with_it_whatever_others_do():
+    play: list[Any] = [begin(mapped()), succeed(P("files"), 1), e.NodeExpanded(P("parse"), 3)]
+    items = [P("parse", (number,)) for number in range(3)]
+    play += [start(item, 1) for item in items]
+    play += [e.Logged(items[0], 1, "half way", {}), e.Progressed(items[0], 1, 2, "")]
+    play += [retry(items[2], 2, 3), fail(items[1], 2)]
+    found = tally(mapped(), play)
+    row = found.rows["parse"]
+    assert (len(row.said), len(row.told), len(row.retrying)) == (1, 1, 1)
+    for event in (succeed(items[0], 3), start(items[2], 3, 2), succeed(items[2], 4, 2)):
+        found(event)
+    assert (row.said, row.told, row.retrying, row.running) == ({}, {}, {}, {})
+    assert row.quiet
+
+
+def test_an_outline_is_counted_like_its_graph():
+    play: list[Any] = [begin(mapped()), succeed(P("files"), 1), e.NodeExpanded(P("parse"), 2)]
+    play += [start(P("parse", (0,)), 1), succeed(P("parse", (0,)), 2)]
+    ours, theirs = Tally(outline_of(mapped())), Tally(mapped())
+    for event in play:
+        ours(event)
+        theirs(event)
+    assert ours.counts() == theirs.counts()
+    assert [row.total for row in ours.rows.values()] == [None, 2, 2, None]
 
 
 def test_few_failures_are_kept_and_all_are_counted():

@@ -103,7 +103,7 @@ def test_the_beginning_comes_back():
         {"tag": "x"}, "parent", 12.5,
     )  # fmt: skip
     codec = Codec()
-    text = started_text(event, {"n": codec.encode((1, 2))}, {"a": "d1", "b": "d1"})
+    text = started_text(event, {"n": codec.encode((1, 2))}, {"a": "d1", "b": "d1"}, {})
     word, fields = json.loads(text)
     assert word == "run"
     assert fields["code"] == {"d1": ["a", "b"]}

@@ -7,9 +7,11 @@ from xml.etree import ElementTree
 import pytest
 
 from penstock.core.graph import Graph
+from penstock.core.outline import outline_of
 from penstock.draw.dot import dot
 from tests.draw.corpus import NAMES
 from tests.draw.graphs import named, nested, orders
+from tests.payloads import PAYLOADS
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -25,7 +27,7 @@ def program() -> str:
 def titles_and_texts(program: str, graph: Graph) -> list[tuple[str, str, list[str]]]:
     """Of each thing in the picture that Graphviz makes: its class, its title and its lines of text."""
     done = subprocess.run(
-        [program, "-Tsvg"], input=dot(graph).encode(), capture_output=True, check=True, timeout=60
+        [program, "-Tsvg"], input=dot(outline_of(graph)).encode(), capture_output=True, check=True, timeout=60
     )
     assert done.stderr == b""
     root = ElementTree.fromstring(done.stdout)
@@ -42,7 +44,7 @@ def titles_and_texts(program: str, graph: Graph) -> list[tuple[str, str, list[st
 
 def test_edges_conditions_and_a_map():
     assert (
-        dot(orders())
+        dot(outline_of(orders()))
         == """\
 digraph "orders" {
     graph [fontname="Helvetica", rankdir=TB];
@@ -87,3 +89,8 @@ def test_g07_graphviz_shows_evil_names_as_they_are(program):
         wanted = "".join(one if one.isprintable() else "\ufffd" for one in name)
         assert "".join(shown[f"n{number}"]).strip() == wanted.strip(), ascii(name)
     assert len(shown) == len(names)
+
+
+def test_u07_graphviz_takes_what_would_run_elsewhere_as_text(program):
+    drawn = titles_and_texts(program, named([text for text in PAYLOADS if "\0" not in text]))
+    assert sum(kind == "node" for kind, _, _ in drawn) == len([text for text in PAYLOADS if "\0" not in text])

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from penstock.core.outline import outline_of
 from penstock.draw.mermaid import mermaid, quoted
 from tests.draw.corpus import NAMES
 from tests.draw.graphs import named, nested, orders
@@ -16,7 +17,7 @@ LINE = re.compile(
 
 def test_edges_conditions_and_a_map():
     assert (
-        mermaid(orders())
+        mermaid(outline_of(orders()))
         == """\
 flowchart TD
     n0["extract"]
@@ -48,7 +49,7 @@ def test_a_map_in_a_map_is_a_subgraph_in_a_subgraph():
             n2["lines"]
         end
     end
-""" in mermaid(nested())
+""" in mermaid(outline_of(nested()))
 
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
@@ -62,6 +63,6 @@ def test_g07_evil_names_are_numbers_in_quotes(name):
 
 
 def test_g07_evil_names_change_no_line():
-    lines = mermaid(named(NAMES)).splitlines()
+    lines = mermaid(outline_of(named(NAMES))).splitlines()
     assert len(lines) == 2 * len(NAMES)
     assert all(LINE.fullmatch(line) for line in lines)

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from penstock.core.graph import Graph
 from penstock.core.model import Input, Node
 from penstock.draw.lanes import Laid, by_definition, by_depth, lay
-from penstock.draw.text import text
+from penstock.wiring import drawing
 from tests.draw.corpus import NAMES, allowed
 from tests.draw.graphs import named, nested, orders, wide, yes
 
 
 def test_a_drawing_tells_of_everything():
     assert (
-        text(orders())
+        drawing(orders())
         == """\
 orders · 6 steps · 6 levels
 
@@ -38,7 +38,7 @@ steps
 
 def test_l06_a_rough_drawing_is_ascii():
     assert (
-        text(orders(), rough=True)
+        drawing(orders(), rough=True)
         == """\
 orders | 6 steps | 6 levels
 
@@ -61,7 +61,7 @@ steps
 
 def test_maps_of_maps():
     assert (
-        text(nested())
+        drawing(nested())
         == """\
 nested · 5 steps · 5 levels
 
@@ -78,7 +78,7 @@ nested · 5 steps · 5 levels
 
 def test_lines_that_run_side_by_side():
     assert (
-        text(wide(4))
+        drawing(wide(4))
         == """\
 wide · 9 steps · 3 levels
 
@@ -96,7 +96,7 @@ wide · 9 steps · 3 levels
 
 
 def test_too_many_lines_are_not_drawn():
-    drawn = text(wide(17))
+    drawn = drawing(wide(17))
     assert "│" not in drawn
     assert "level 1 (17)\n  ● s0\n" in drawn
     assert "\nlevel 3 (1)\n  ● end    after t0, t1, t2, t3, t4, t5 and 11 more\n" in drawn
@@ -104,11 +104,11 @@ def test_too_many_lines_are_not_drawn():
 
 def test_steps_that_have_nothing_to_do_with_each_other_do_not_touch():
     graph = Graph("x", [Node("a", yes), Node("b", yes), Node("c", yes)])
-    assert text(graph) == "x · 3 steps · 1 level\n\n●    a\n  ●  b\n●    c\n"
+    assert drawing(graph) == "x · 3 steps · 1 level\n\n●    a\n  ●  b\n●    c\n"
 
 
 def test_no_step_at_all():
-    assert text(Graph("empty", [])) == "empty · 0 steps · 0 levels\n\n"
+    assert drawing(Graph("empty", [])) == "empty · 0 steps · 0 levels\n\n"
 
 
 def test_defaults_that_cannot_be_shown():
@@ -117,7 +117,7 @@ def test_defaults_that_cannot_be_shown():
             raise ValueError("no")
 
     inputs = [Input("a", list[Path], Odd()), Input("long", None, "x" * 100), Input("escape", str, "\x1b[31m")]
-    drawn = text(Graph("x", [Node("a", yes)], inputs)).splitlines()
+    drawn = drawing(Graph("x", [Node("a", yes)], inputs)).splitlines()
     assert drawn[3:6] == [
         "  a       list[Path] = <Odd>",
         "  long    = '" + "x" * 58 + "…",
@@ -126,15 +126,15 @@ def test_defaults_that_cannot_be_shown():
 
 
 def test_g07_evil_names_stay_in_their_line():
-    names = [name for name in NAMES if name]
-    lines = text(named(names)).split("\n")[2:-1]
+    names = list(dict.fromkeys(name for name in NAMES if name))
+    lines = drawing(named(names)).split("\n")[2:-1]
     assert len(lines) == len(names)
     assert all(line.isprintable() and line.startswith("●") for line in lines)
 
 
 def test_g07_allowed_names_are_shown_as_they_are():
     names = [name for name in allowed() if len(name) < 40]
-    for name, line in zip(names, text(named(names)).split("\n")[2:-1], strict=True):
+    for name, line in zip(names, drawing(named(names)).split("\n")[2:-1], strict=True):
         assert line.startswith(f"●  {name}")
 
 

@@ -14,6 +14,7 @@ from penstock import wiring
 from penstock.core.errors import GraphError
 from penstock.core.graph import Graph
 from penstock.core.model import Need, Node, RunOptions, RunStatus
+from penstock.core.ports import AtOnce
 from penstock.flow import Context, Flow
 from tests.engine.tools import SAFETY, names
 from tests.model import spec as given
@@ -136,7 +137,7 @@ def test_g10_a_run_does_not_see_what_is_added_while_it_runs(flags):
 
     flow.add(step, name="a")
     flow.add(lambda a: a, name="b")
-    result = flow.run(options=RunOptions(observers=[on_event]))
+    result = flow.run(options=RunOptions(observers=[AtOnce(on_event)]))
     assert list(result.nodes) == ["a", "b"]
     assert result.status is RunStatus.SUCCEEDED
     assert "late" in flow.steps

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from penstock.core.model import Limit, RetryPolicy, RunOptions, RunStatus
+from penstock.core.ports import AtOnce
 from penstock.flow import Context, Flow, each, outcome
 from penstock.testing import run
 from tests.engine.tools import GO_ON, SAFETY, met, statuses
@@ -29,7 +30,7 @@ def test_s16_what_succeeded_before_the_cancel_is_applied_counts(flags):
         if type(event).__name__ == "NodeSucceeded":
             handle.cancel("now")
 
-    handle = flow.start(options=RunOptions(observers=[on_event]))
+    handle = flow.start(options=RunOptions(observers=[AtOnce(on_event)]))
     flags.started.set()
     result = handle.result(SAFETY)
     assert result.status is RunStatus.CANCELLED

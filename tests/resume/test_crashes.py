@@ -688,6 +688,19 @@ def test_an_override_of_what_a_keyed_map_is_made_of(store):
     assert go(flow, store)["all_of"] == ["bob", "cid"]
 
 
+def test_an_override_beside_items_that_have_succeeded(store):
+    flow = Flow("override and items")
+    items = flow.add(lambda: does("items", [1]), name="items")
+
+    @flow.step
+    def work(x: int = each(items)) -> int:
+        return does("work", x)
+
+    cut(flow, store, '["ok",["work",0]', override={"items": [1, 2]}, options=RunOptions(max_concurrency=1))
+    assert go(flow, store).items("work") == [1, 2]
+    assert called() == ["work", "work"]
+
+
 def test_compiled_parts_go_on_like_any_step(store):
     """A loop, a switch and a sub-flow are steps and conditions by the time they are recorded."""
     sub = Flow("sub")

@@ -12,7 +12,7 @@ from typing import Any
 
 from penstock.core.errors import StoreDamaged, StoreError, ValueLost
 from penstock.core.owners import here
-from penstock.core.storage import Page, RunEntry
+from penstock.core.storage import Note, Page, RunEntry
 from penstock.stores.sqlite import SqliteStore
 
 RUNS = [f"run-{number}" for number in range(12)]
@@ -33,6 +33,14 @@ def row_of(run_id: str, number: int) -> str:
     return f'["{run_id}",{number},"{"x" * (number * 37 % 400)}"]'
 
 
+def notes_of(run_id: str) -> list[Note]:
+    kinds = ("log", "progress", "usage", "log")
+    return [
+        Note(kind, "parse", f'["parse",{at}]', at, 10.0 + at, f"a note of {run_id}, {kind}")
+        for at, kind in enumerate(kinds)
+    ]
+
+
 def fill(path: str, crashed: bool) -> None:
     """Makes the store; ends the process without closing it if it is to be `crashed`."""
     store = SqliteStore(path)
@@ -47,6 +55,7 @@ def fill(path: str, crashed: bool) -> None:
         for number in range(30, 60):
             store.append(claim, Page(number, [row_of(run_id, number)]))
         store.post(run_id, "cancel", "gate", f"letter to {run_id}")
+        store.note(run_id, notes_of(run_id))
         status = None if run_id == CUT_OFF else ("succeeded", "failed", "waiting")[place % 3]
         store.append(claim, Page(60, [row_of(run_id, 60)], status=status, blobs=[digests[place % 4]]))
         if place == 6:
@@ -93,6 +102,15 @@ def questions() -> Iterator[Question]:
         yield f"find {run_id}", lambda store, run_id=run_id: store.find(run_id)  # type: ignore[misc]
         yield f"rows {run_id}", lambda store, run_id=run_id: list(store.rows(run_id))  # type: ignore[misc]
         yield f"letters {run_id}", lambda store, run_id=run_id: store.letters(run_id)  # type: ignore[misc]
+        yield f"notes {run_id}", lambda store, run_id=run_id: store.notes(run_id)  # type: ignore[misc]
+        yield (
+            f"notes of kind usage {run_id}",
+            lambda store, run_id=run_id: store.notes(run_id, kind="usage"),  # type: ignore[misc]
+        )
+        yield (
+            f"notes of node parse {run_id}",
+            lambda store, run_id=run_id: store.notes(run_id, node="parse"),  # type: ignore[misc]
+        )
     for place in range(4):
         yield f"value {place}", lambda store, place=place: _value(store, place)  # type: ignore[misc]
 
@@ -161,7 +179,7 @@ def flipped(path: Path, random: random.Random) -> str:
 
 def _marks(data: bytes) -> list[int]:
     """Where rows of the catalog, tags, letters and the tables themselves are."""
-    words = rb"a/b\.py:flow|letter to|\"day\"|CREATE |flow-\d"
+    words = rb"a/b\.py:flow|letter to|a note of|\"day\"|CREATE |flow-\d"
     return [found.start() for found in re.finditer(words, data)]
 
 

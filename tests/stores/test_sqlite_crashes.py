@@ -115,7 +115,7 @@ def test_j29_a_run_is_deleted_whole_or_not_at_all(tmp_path: Path, monkeypatch: p
 
 # Migrations
 
-SECOND = """
+NEXT = """
 -- What a later version might do.
 ALTER TABLE letters ADD COLUMN seen INTEGER;
 CREATE TABLE more (number INTEGER PRIMARY KEY, digest BLOB NOT NULL) STRICT;
@@ -123,24 +123,32 @@ UPDATE letters SET seen = 0;
 """
 
 
-@pytest.fixture
-def old(tmp_path: Path) -> Path:
-    """A store of version 1, with a run in it."""
+@pytest.fixture(params=[1, migrations.VERSION])
+def old(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store of version 1, or of this one, with a run in it."""
     path = tmp_path / "journal.db"
+    with monkeypatch.context() as patch:
+        steps = migrations.scripts()[: request.param]
+        patch.setattr(migrations, "VERSION", request.param)
+        patch.setattr(migrations, "scripts", lambda: steps)
+        _fill(path)
+    return path
+
+
+def _fill(path: Path) -> None:
     with SqliteStore(path) as store:
         claim = begin(store)
         store.append(claim, Page(2, numbers(20, 2)))
         store.post("run", "cancel")
         store.append(claim, Page(22, [], status="failed"))
-    return path
 
 
 @pytest.fixture
 def newer(monkeypatch: pytest.MonkeyPatch) -> None:
     """This library, one version on."""
-    first = migrations.scripts()
-    monkeypatch.setattr(migrations, "VERSION", 2)
-    monkeypatch.setattr(migrations, "scripts", lambda: [*first, SECOND])
+    until_now = migrations.scripts()
+    monkeypatch.setattr(migrations, "VERSION", len(until_now) + 1)
+    monkeypatch.setattr(migrations, "scripts", lambda: [*until_now, NEXT])
 
 
 def version_of(path: Path) -> int:
@@ -150,28 +158,30 @@ def version_of(path: Path) -> int:
 
 
 def test_j23_an_older_store_is_brought_up_and_a_copy_is_kept(old: Path, newer: None) -> None:
+    was = version_of(old)
     with SqliteStore(old) as store:
         (said,) = store.warnings
-        assert f"{old}.version-1" in said
+        assert f"{old}.version-{was}" in said
         assert list(store.rows("run")) == numbers(21)
         assert store._database.writer.execute("SELECT seen FROM letters").fetchall() == [(0,)]  # type: ignore[union-attr]
-    assert version_of(old) == 2
-    copy = Path(f"{old}.version-1")
+    assert version_of(old) == migrations.VERSION
+    copy = Path(f"{old}.version-{was}")
     assert copy.stat().st_mode & 0o777 == 0o600
-    assert version_of(copy) == 1
+    assert version_of(copy) == was
     with SqliteStore(old) as store:
         assert store.warnings == []
 
 
 def test_j23_a_migration_is_done_whole_or_not_at_all(old: Path, newer: None) -> None:
-    seen = set()
+    seen: set[int] = set()
+    was = version_of(old)
 
     def look(number: int) -> None:
         if not Path(f"{old}-journal").exists():
             seen.add(version_of(old))
 
     killed_at_each_statement(lambda: SqliteStore(old).close(), look)
-    assert seen == {1, 2}
+    assert seen == set(range(was, migrations.VERSION + 1))
     with SqliteStore(old) as store:
         assert list(store.rows("run")) == numbers(21)
         assert len(store.letters("run")) == 1
@@ -181,13 +191,13 @@ def test_j23_a_migration_is_done_whole_or_not_at_all(old: Path, newer: None) -> 
 def test_j23_a_migration_that_fails_leaves_the_older_version(
     old: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = migrations.scripts()
+    until_now = migrations.scripts()
     with monkeypatch.context() as patch:
-        patch.setattr(migrations, "VERSION", 2)
-        patch.setattr(migrations, "scripts", lambda: [*first, SECOND + "INSERT INTO nowhere VALUES (1);"])
+        patch.setattr(migrations, "VERSION", len(until_now) + 1)
+        patch.setattr(migrations, "scripts", lambda: [*until_now, NEXT + "INSERT INTO nowhere VALUES (1);"])
         with pytest.raises(Exception, match="nowhere"):
             SqliteStore(old)
-    assert version_of(old) == 1
+    assert version_of(old) == len(until_now)
     with SqliteStore(old) as store:
         assert list(store.rows("run")) == numbers(21)
 

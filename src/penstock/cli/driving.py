@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from penstock import wiring
@@ -54,6 +54,20 @@ class Keeping(NamedTuple):
         return places.resume_line(self.place, run_id, self.again)
 
 
+class Looks(NamedTuple):
+    """How closely a run is looked at.
+
+    Attributes:
+        trace: Traces of it are sent.
+        profile: What its attempts use is measured.
+        report: Where its report is written when it has ended; None for nowhere.
+    """
+
+    trace: bool = False
+    profile: bool = False
+    report: str | None = None
+
+
 class Drive(NamedTuple):
     """What is run, and how.
 
@@ -67,6 +81,7 @@ class Drive(NamedTuple):
         how: Makes `runner` and `options` of the run call, with these observers.
         configured: Of CONFIGURED what the configuration says.
         keeping: Where it is kept; None for nowhere.
+        looks: How closely it is looked at.
     """
 
     target: Target
@@ -78,6 +93,7 @@ class Drive(NamedTuple):
     how: Callable[..., dict[str, Any]]
     configured: Mapping[str, Any]
     keeping: Keeping | None
+    looks: Looks
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +116,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--max-concurrency", type=positive, metavar="N", help="attempts that run at the same time, at most"
     )
     parser.add_argument("--runner", choices=RUNNERS, help="where the steps run that name no runner")
+    parser.add_argument(
+        "--trace",
+        action="store_true",
+        help="send traces to where the variables OTEL_* say (needs penstock[otel])",
+    )
+    parser.add_argument(
+        "--profile", action="store_true", help="measure processor time, and memory of steps in processes"
+    )
+    parser.add_argument("--report", metavar="FILE", help="write the run report when it has ended: a page")
     parser.add_argument("--json", action="store_true", help="write one JSON object, and nothing else")
+
+
+def looks(arguments: argparse.Namespace) -> Looks:
+    """How closely the run is looked at, of what `add_options` has added."""
+    return Looks(arguments.trace, arguments.profile, arguments.report)
 
 
 def conduct(json: bool, prepare: Callable[[], Drive]) -> int:
@@ -122,13 +152,15 @@ def conduct(json: bool, prepare: Callable[[], Drive]) -> int:
 
 def _driven(drive: Drive, json: bool, stdout: TextIO) -> RunResult:
     target, keeping = drive.target, drive.keeping
-    progress = wiring.progress(drive.graph, sys.stderr)
+    store = None if keeping is None else keeping.place.word
+    progress = wiring.followed(drive.graph, sys.stderr, store=store, here=True)
     watch = _Watch(progress.tally, keeping)
-    how = drive.how(observers=(watch, progress.observer))
-    if keeping is not None:
-        how |= {"store": keeping.place.word, "run_id": keeping.run_id, "target": keeping.hint}
     try:
-        with progress:
+        with _traced(drive.looks.trace) as more, progress:
+            asked = {"profile": True} if drive.looks.profile else {}
+            how = drive.how(observers=(watch, progress.observer, *more), **asked)
+            if keeping is not None:
+                how |= {"store": keeping.place.word, "run_id": keeping.run_id, "target": keeping.hint}
             result = target.object.run_with(drive.inputs, targets=drive.targets, **how)
     except (KeyboardInterrupt, RunCancelled):  # the latter twice, and so at once
         _say_how_to_go_on(watch.run_id, keeping)
@@ -150,8 +182,35 @@ def _driven(drive: Drive, json: bool, stdout: TextIO) -> RunResult:
         show(as_json(result, progress.tally), stdout)
     else:
         show(progress.summary(result, stdout), stdout)
+    if drive.looks.report is not None:
+        _report(result, keeping, drive.looks.report)
     _say_what_is_next(result, keeping)
     return result
+
+
+def _report(result: RunResult, keeping: Keeping | None, path: str) -> None:
+    """Writes the run report. That it cannot be written is told, and does not make the run another one."""
+    from penstock.cli.commands.report import write
+
+    try:
+        if keeping is None:
+            result.report(path)
+            return
+        with places.history(keeping.place) as history:
+            run = history.run(result.run_id)
+            write(path, wiring.report(run, where=history.where, option=keeping.place.option))
+    except (OSError, Misuse) as error:
+        complain(wiring.shown(f"there is no report: {error}"))
+
+
+@contextmanager
+def _traced(asked: bool) -> Iterator[list[Any]]:
+    """The observers that make traces, if they are asked for."""
+    if not asked:
+        yield []
+        return
+    with wiring.exporting(complain) as observer:
+        yield [observer]
 
 
 def _say_what_is_next(result: RunResult, keeping: Keeping | None) -> None:
@@ -192,7 +251,7 @@ class _Watch:
         elif isinstance(event, RunResumed) and self._stored is not None:
             from penstock.core.history import counting
 
-            for before in counting(self._stored, event):
+            for before in counting(self._stored.story, event):
                 try:
                     self._tally(before)
                 except KeyError:  # of a step that is not there any more

@@ -10,9 +10,10 @@ from typing import Any
 
 from penstock.core.errors import nearest
 from penstock.core.model import NOTHING, Input
+from penstock.core.secrets import Secret
 
 from .exits import Misuse
-from .types import Misfit, NotWritable, convert, example, is_text, members, name_of, shown
+from .types import Misfit, NotWritable, convert, example, is_text, members, name_of, secret, shown
 
 _LOOSE: tuple[Any, ...] = (None, Any, object)
 
@@ -55,6 +56,13 @@ def missing(known: Sequence[Input], given: Mapping[str, Any]) -> str:
 
 def from_text(one: Input, text: str) -> Any:
     """One input from the text of its pair: as it is where it is annotated so, otherwise JSON."""
+    if (inside := secret(one.type)) is not None:
+        try:
+            return Secret(from_text(one._replace(type=inside), text))
+        except Misuse:  # its text shows what was given
+            raise Misuse(
+                f"input {one.name!r} takes {name_of(one.type)}, and was given something else"
+            ) from None
     if one.type in _LOOSE:
         try:
             return _json(text)
@@ -146,6 +154,10 @@ def _from_file(one: Input, value: Any, file: str) -> Any:
     try:
         return convert(value, one.type)
     except Misfit as error:
+        if secret(one.type) is not None:
+            raise Misuse(
+                f"{file}: input {one.name!r} takes {name_of(one.type)}, and it is something else"
+            ) from None
         raise Misuse(f"{file}: input {one.name!r} takes {name_of(one.type)}: {error}") from None
     except NotWritable as error:
         raise Misuse(_unwritable(one, str(error))) from None

@@ -13,12 +13,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-_lost = False
+_lost = _gone = False
 
 
 def lost() -> bool:
     """Whether something for standard output could not be written."""
     return _lost
+
+
+def gone() -> bool:
+    """Whether the reader of standard output went away: it has seen enough."""
+    return _gone
+
+
+def _leave() -> None:
+    global _gone
+    _gone = True
 
 
 def _lose(error: OSError) -> None:
@@ -52,8 +62,8 @@ class _Steady(io.FileIO):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.fileno())
         os.close(nowhere)
-        if self._matters and not isinstance(error, BrokenPipeError):
-            _lose(error)
+        if self._matters:
+            _leave() if isinstance(error, BrokenPipeError) else _lose(error)
 
 
 def make_steady() -> None:
@@ -140,7 +150,8 @@ def show(text: str, stream: TextIO | None = None) -> None:
         stream.write(text)
         stream.flush()
     except BrokenPipeError:
-        pass
+        if stream is not sys.stderr:
+            _leave()
     except OSError as error:
         if stream is not sys.stderr:
             _lose(error)

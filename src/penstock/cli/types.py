@@ -13,6 +13,8 @@ import types
 import uuid
 from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
 
+from penstock.core.secrets import Secret
+
 
 class Misfit(Exception):
     """A value that is not of the type; its text says which part of it."""
@@ -67,6 +69,14 @@ def members(type_: Any) -> tuple[Any, ...]:
     return (type_,)
 
 
+def secret(type_: Any) -> Any:
+    """The type of what a `Secret` of that type holds; None if it is no `Secret`."""
+    type_ = bare(type_)
+    if (get_origin(type_) or type_) is not Secret:
+        return None
+    return (*get_args(type_), str)[0]
+
+
 def is_text(type_: Any) -> bool:
     """Whether its values are written as they are, without quotes."""
     if get_origin(type_) is Literal:
@@ -85,6 +95,8 @@ def convert(value: Any, type_: Any) -> Any:
     origin = get_origin(type_) or type_
     if type_ is Any or type_ is object:
         return value
+    if origin is Secret:
+        return Secret(convert(value, secret(type_)))
     if origin in _UNIONS:
         return _union(value, type_)
     if origin is Literal:
@@ -218,6 +230,8 @@ def example(type_: Any) -> Any:
     """A value of that type, as JSON has it."""
     type_ = bare(type_)
     origin, arguments = get_origin(type_) or type_, get_args(type_)
+    if origin is Secret:
+        return example(secret(type_))
     if origin in _UNIONS:
         return example(next(one for one in members(type_) if one is not types.NoneType))
     if origin is Literal:

@@ -14,9 +14,10 @@ from .folds import Folds, fold_slice
 from .idle import IdleWatch
 from .machine.state import State
 from .model import Condition, Need, Node, NodePath, RunOptions
-from .ports import Work
+from .ports import LOCAL, Work
 
 if TYPE_CHECKING:
+    from .attendance import Attendance
     from .permits import Permits
     from .resources import Keeper
     from .workdir import Workdir, Workdirs
@@ -39,11 +40,27 @@ class Attempts:
         idle: Who must show signs of life.
         keeper: The run's resources; None as long as nobody has asked for any.
         permits: Of limits wider than the run; None where it takes none.
+        attendance: Attends to what surrounds each attempt; None where nobody asks for that.
     """
 
     __slots__ = (
-        "_clock", "_copied", "_folders", "_inputs", "_lent", "_plan", "_run_id", "_say", "_state", "_workdir",
-        "_workdirs", "binder", "folds", "idle", "keeper", "permits",
+        "_clock",
+        "_copied",
+        "_folders",
+        "_inputs",
+        "_lent",
+        "_plan",
+        "_run_id",
+        "_say",
+        "_state",
+        "_workdir",
+        "_workdirs",
+        "attendance",
+        "binder",
+        "folds",
+        "idle",
+        "keeper",
+        "permits",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +87,7 @@ class Attempts:
         self.idle = IdleWatch()
         self.keeper: Keeper | None = None
         self.permits: Permits | None = None
+        self.attendance: Attendance | None = None
         self._lent: dict[int, Callable[..., Any]] = {}
 
     def work(self, i: int, token: int, node: int) -> Work:
@@ -79,7 +97,25 @@ class Attempts:
             BaseException: Whatever the values that it takes raise: a part that is not there, a copy that
                 cannot be made.
         """
-        of = self._plan.nodes[node]
+        made = self._work(i, token, node, self._plan.nodes[node])
+        return made if self.attendance is None else self._attended(made, node, self.attendance)
+
+    def _attended(self, work: Work, node: int, attendance: Attendance) -> Work:
+        """The attempt, with what surrounds it."""
+        i, token, call, arguments, retry_on, context, kind = work
+        of, path, attempt = self._plan.nodes[node], self._state.path(i), self._attempt(i)
+        if self._plan.runners[self._plan.runner[node]] in LOCAL:
+            here = attendance.around(path, attempt, token, call)
+            call = here.wrapped(is_async=of.is_async, stream=of.stream)
+        else:
+            context = context or Context(self._run_id, path, attempt, self._say)
+            context.attended = attendance.travelling(path, attempt, token)
+        return (i, token, call, arguments, retry_on, context, kind)
+
+    def _attempt(self, i: int) -> int:
+        return len(self._state.failures.get(i, ())) + 1
+
+    def _work(self, i: int, token: int, node: int, of: Node) -> Work:
         if of.kind == "gather":
             arguments = self.folds.arguments(i, token, of)
             if self._copied:
@@ -159,7 +195,6 @@ class Attempts:
 
     def _context(self, i: int, token: int, of: Node) -> Context:
         path: NodePath = self._state.path(i)
-        attempt = len(self._state.failures.get(i, ())) + 1
         if self._workdirs is None:
             from .workdir import Workdirs
 
@@ -168,7 +203,7 @@ class Attempts:
         beat = None
         if of.timeout is not None and of.timeout.idle is not None:
             beat = partial(self._beat, i)
-        return Context(self._run_id, path, attempt, self._say, beat=beat, folder=folder)
+        return Context(self._run_id, path, self._attempt(i), self._say, beat=beat, folder=folder)
 
     def _lend(self, node: int, of: Node) -> Callable[..., Any]:
         """The call of a node, which opens the node's resources first."""

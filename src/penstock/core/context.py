@@ -11,6 +11,7 @@ from .visible import one_line
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from .attendance import Travelling
     from .model import NodePath
 
 
@@ -49,9 +50,10 @@ class Context:
         node: The step's id alone.
         key: Indices of the item, or its keys, outermost first; empty outside maps.
         attempt: Number of this attempt, from 1.
+        attended: For runners in other processes: what travels with an attempt that is attended to.
     """
 
-    __slots__ = ("_beat", "_folder", "_path", "_say", "_stop", "attempt", "run_id")
+    __slots__ = ("_beat", "_folder", "_path", "_say", "_stop", "attempt", "attended", "run_id")
 
     def __init__(
         self,
@@ -70,6 +72,7 @@ class Context:
         self._beat = beat
         self._folder = folder
         self._stop = False
+        self.attended: Travelling | None = None
 
     def __repr__(self) -> str:
         return one_line(f"<Context {self.path}, attempt {self.attempt} of run {self.run_id}>")
@@ -139,16 +142,27 @@ class Context:
             text: A word about what it is doing.
         """
         from .events import Progressed
+        from .secrets import masked
 
         self.heartbeat()
-        self._say(Progressed(self._path, done, total, text))
+        self._say(Progressed(self._path, done, total, masked(str(text))))
 
     def log(self, message: str, **fields: Any) -> None:
         """Says something to the run's observers; a sign of life too."""
+        import time
+
+        from .capture import line
         from .events import Logged
+        from .secrets import masked_in
 
         self.heartbeat()
-        self._say(Logged(self._path, self.attempt, message, fields))
+        said = line(str(message))
+        self._say(Logged(self._path, self.attempt, said, masked_in(fields), at=time.time()))
+
+    def pass_on(self, event: Any) -> None:
+        """Says what the step has said in another process; for runners."""
+        self.heartbeat()
+        self._say(event)
 
     def ask_to_stop(self) -> None:
         """Sets `cancelled`; for runners."""
@@ -157,7 +171,7 @@ class Context:
     def travel(self) -> tuple[Any, ...]:
         """What makes the same context in another process, where `arrived` takes it; for runners."""
         folder = None if self._folder is None else self._folder.travel()
-        return (self.run_id, self._path, self.attempt, folder)
+        return (self.run_id, self._path, self.attempt, folder, self.attended)
 
     @classmethod
     def arrived(
@@ -166,6 +180,22 @@ class Context:
         """A context in another process: what it says there goes through `say` and `beat`; for runners."""
         from .workdir import Workdir
 
-        run_id, path, attempt, folder = travelled
+        run_id, path, attempt, folder, attended = travelled
         own = None if folder is None else Workdir.arrived(folder)
-        return cls(run_id, path, attempt, say, beat=beat, folder=own)
+        made = cls(run_id, path, attempt, say, beat=beat, folder=own)
+        made.attended = attended
+        return made
+
+    def attend(self, call: Callable[..., Any], *, stream: bool) -> Callable[..., Any]:
+        """What is called in another process in place of the step's call; for runners.
+
+        Args:
+            call: The step's.
+            stream: It gives an iterator of elements.
+        """
+        if self.attended is None:
+            return call
+        from .attendance import arrive
+
+        here = arrive(self.attended, self.run_id, self._path, self.attempt, self._say, call)
+        return here.wrapped(is_async=False, stream=stream)

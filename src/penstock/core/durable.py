@@ -17,9 +17,11 @@ from .entries import Entry, path_of, started_text, text_of
 from .errors import CannotDecode, InputError, NotStorable, RunBusy, RunExists, StoreError, ValueLost
 from .leases import Helper
 from .machine import Machine
-from .machine.facts import Fact
+from .machine.facts import FINISHED, Fact
 from .machine.state import State
 from .model import RunStarted
+from .noter import Noter
+from .outline import data_of, outline_of
 from .owners import here
 from .recorder import Recorder, patiently
 from .storage import Claim, Letter, Level, Page, RunEntry, Store
@@ -46,6 +48,7 @@ class Durable:
         awaits_commits: The engine lives on a loop that is not its own, and may not keep it waiting long.
         elsewhere: Makes a commit outside of the engine's thread, and calls what comes then in it; None if
             the engine waits for its commits.
+        noter: Takes down what steps say, once the run has begun.
         warnings: What should be known of it.
     """
 
@@ -76,6 +79,7 @@ class Durable:
         self._mail: deque[Letter] = deque()
         self._recorder: Recorder | None = None
         self._helper: Helper | None = None
+        self.noter: Noter | None = None
 
     @property
     def is_new(self) -> bool:
@@ -97,7 +101,8 @@ class Durable:
             event.run_id, event.flow, "running", now, now, dict(event.tags), event.parent, self._target,
             self._about,
         )  # fmt: skip
-        row = f"[{started_text(event, inputs, self._code)}]"
+        outline = data_of(outline_of(state.plan.graph))
+        row = f"[{started_text(event, inputs, self._code, outline)}]"
         page = Page(1, (row,), self._level, blobs=tuple(self._codec.blobs))
         try:
             claim = patiently(partial(self.store.create, entry, here(), leases.LASTS, page))
@@ -176,7 +181,8 @@ class Durable:
             recorder.lost = error
             mailbox.ring()
 
-        self._helper = Helper(self.store, recorder.claim, deliver, lose)
+        self.noter = Noter(self.store, recorder.claim.run_id)
+        self._helper = Helper(self.store, recorder.claim, deliver, lose, self.noter.write)
         if self._resumed is not None:
             patiently(self._helper.read)  # what was answered meanwhile comes before what is overdue by now
         self._helper.start()
@@ -222,6 +228,8 @@ class Durable:
         page = self._recorder.page(facts)
         if page is None:
             return True
+        if self.noter is not None and facts[-1][0] == FINISHED:
+            self.noter.write()  # who follows the run from elsewhere has heard everything when it ends
         if self.elsewhere is not None and page.level == "power":
             self.elsewhere(partial(self._recorder.commit, page), partial(then, *more))
             return False
@@ -241,13 +249,16 @@ class Durable:
 
     def forked(self) -> None:
         """In a forked process: the run belongs to the other one."""
-        self._helper = None
+        self._helper = self.noter = None
         self.store.forked()
 
     def close(self) -> None:
         """Gives the run back, whatever has become of it."""
         if self._helper is not None:
             self._helper.stop()
+        if self.noter is not None:
+            self.noter.close()
+            self.warnings += self.noter.warnings
         if self._recorder is None:
             if self._resumed is not None:
                 self._resumed.release(self.store)

@@ -45,7 +45,9 @@ from .questions import Questions
 from .usercode import UserCode
 
 if TYPE_CHECKING:
+    from .attendance import Attendance
     from .durable import Durable
+    from .inside import Usage
     from .permits import Permits
 
 
@@ -126,8 +128,10 @@ class Engine:
         self._attempts = Attempts(self.machine.state, inputs, options, run_id, self.say, self.clock)
         self._elements = Elements(self.machine, self._go_on, self._end_stream, self._user)
         self.questions = Questions(self.machine, self._attempts, self._user, self.mailbox)
-        self._simple = plan.simple if options.values == "shared" else bytes(len(plan.nodes))
         self._observers: tuple[Observer, ...] = tuple(options.observers)
+        self._attempts.attendance = attendance = _attendance(self, durable is not None)
+        plain = options.values == "shared" and attendance is None
+        self._simple = plan.simple if plain else bytes(len(plan.nodes))
         override, targets = given[0] or {}, given[1]
         chosen = None if targets is None else tuple(targets)
         self._asked_for = (override, self._elements.given(override), chosen)
@@ -139,6 +143,12 @@ class Engine:
         self._thread = get_ident()
         self._submit = [runner.submit for runner in self._runners]
         self.lone: Make | None = None
+
+    @property
+    def usage(self) -> Mapping[tuple[str, int], Usage]:
+        """What attempts have used, by path and token, if the run was to be profiled."""
+        attendance = self._attempts.attendance
+        return {} if attendance is None else attendance.usage
 
     @property
     def finished(self) -> bool:
@@ -168,6 +178,8 @@ class Engine:
             self._permits = self._attempts.permits = Permits(self.machine.state, self.mailbox, registry)
         for runner in self._runners:
             self.open(runner)
+        if self._attempts.attendance is not None:
+            self._attempts.attendance.open()
 
     def _begin_machine(self) -> None:
         """Brings the machine to where the run begins, or goes on."""
@@ -216,7 +228,7 @@ class Engine:
         machine, replies, clock = self.machine, self.mailbox.replies, self.clock
         state, lone = machine.state, self.lone
         while self._said:
-            self.say(self._said.popleft())
+            self._pass_on(self._said.popleft())
         if batch is None:
             batch = []
         if now is None:
@@ -325,9 +337,10 @@ class Engine:
         if self._attempts.keeper is not None:
             self._attempts.keeper.hurry()
 
-    def add_observer(self, observer: Observer) -> None:
-        """One more to be told; before the run begins."""
-        self._observers += (observer,)
+    def add_observer(self, observer: Observer, *, instead_of: Sequence[Observer] = ()) -> None:
+        """One more to be told, or one that tells these; before the run begins."""
+        gone = {id(one) for one in instead_of}
+        self._observers = (*(one for one in self._observers if id(one) not in gone), observer)
 
     def say(self, event: Any) -> None:
         """Tells the observers something that the machine need not know; from any thread.
@@ -336,12 +349,17 @@ class Engine:
         """
         if self.is_forked:
             raise RuntimeError(forks.refusal(self.run_id))
+        if self.durable is not None and self.durable.noter is not None:
+            self.durable.noter(event)
         if not self._observers:
             return
         if get_ident() != self._thread:
             self._said.append(event)
             self.mailbox.ring()
             return
+        self._pass_on(event)
+
+    def _pass_on(self, event: Any) -> None:
         for observer in self._observers:
             self._tell(observer, event)
 
@@ -372,6 +390,8 @@ class Engine:
         forks.forget(self)
         for runner in self._runners:
             runner.close()
+        if self._attempts.attendance is not None:
+            self._attempts.attendance.close()
         if self._permits is not None:
             self._permits.close()
         self.warnings += self._attempts.close()
@@ -580,3 +600,15 @@ class Engine:
         state = self.machine.state
         busy = state.free_total < state.slots_total or state.asked or state.lingering or state.acquiring
         return not busy
+
+
+def _attendance(engine: Engine, kept: bool) -> Attendance | None:
+    """What attends to the attempts of a run, if anybody asks for it."""
+    options = engine.options
+    capture = kept if options.capture is None else options.capture
+    doors = [door for one in options.observers if (door := getattr(one, "door", None)) is not None]
+    if not (capture or options.profile or doors):
+        return None
+    from .attendance import Attendance
+
+    return Attendance(engine.run_id, engine.say, capture=capture, profile=options.profile, doors=doors)

@@ -123,18 +123,26 @@ def path_of(entry: Any) -> NodePath:
     return NodePath(entry[0], tuple(entry[1:]))
 
 
-def started_text(event: events.RunStarted, inputs: Mapping[str, str], code: Mapping[str, str]) -> str:
+def started_text(
+    event: events.RunStarted,
+    inputs: Mapping[str, str],
+    code: Mapping[str, str],
+    outline: Mapping[str, Any],
+) -> str:
     """The first entry of a journal.
 
     Args:
         event: The beginning of the run.
         inputs: Texts of its inputs.
         code: Fingerprints of its nodes, by id.
+        outline: What else is to be known of the graph; see `outline.data_of`.
     """
     ids: dict[str, list[str]] = {}
     for id, digest in code.items():
         ids.setdefault(digest, []).append(id)
     fields = {**event._asdict(), "tags": dict(event.tags), "code": ids}
+    if outline:
+        fields["outline"] = outline
     del fields["inputs"]
     values = ",".join(f"{text_of(name)}:{text}" for name, text in inputs.items())
     return f'["run",{text_of(fields)[:-1]},"inputs":{{{values}}}}}]'

@@ -1,8 +1,8 @@
 """Events: what has happened to a run, in the past tense.
 
 Whoever folds them in order knows where the run stands. They name nodes by path, never by a number of the
-machine: numbers follow the order of events and would shift under a replay that leaves some out. `Progressed`
-and `Logged` bypass the machine and the journal. Times are seconds of the run's clock (see `engine`).
+machine: numbers follow the order of events and would shift under a replay that leaves some out. `Progressed`,
+`Logged` and `Measured` bypass the machine and the journal. Times are seconds of the run's clock.
 """
 
 from __future__ import annotations
@@ -219,12 +219,47 @@ class Progressed(NamedTuple):
 
 
 class Logged(NamedTuple):
-    """A step says something. Bypasses the machine."""
+    """A step says something. Bypasses the machine.
+
+    Attributes:
+        path: The step, or the item.
+        attempt: Number of the attempt, from 1.
+        message: What it says; known secrets are masked, control characters are as they came.
+        fields: What `Context.log` was given besides.
+        level: One of LEVELS.
+        origin: The logger's name; ``stdout`` or ``stderr`` of what was printed; empty for `Context.log`.
+        at: When, in seconds since 1970.
+    """
 
     path: NodePath
     attempt: int
     message: str
     fields: Mapping[str, Any]
+    level: str = "info"
+    origin: str = ""
+    at: float = 0.0
+
+
+LEVELS = ("debug", "info", "warning", "error", "critical")
+"""How much what is `Logged` matters."""
+
+
+class Measured(NamedTuple):
+    """What an attempt has used, told when it ends. Bypasses the machine.
+
+    Attributes:
+        path: The step, or the item.
+        token: Of the attempt.
+        cpu: Seconds of processor time; None where it cannot be told.
+        memory: Bytes, at most at a time, of the process that the attempt had to itself; None elsewhere.
+        exact: Whether `memory` is the attempt's own; otherwise it used no more than that.
+    """
+
+    path: NodePath
+    token: int
+    cpu: float | None
+    memory: int | None = None
+    exact: bool = True
 
 
 NodeEvent = (
@@ -233,4 +268,4 @@ NodeEvent = (
     | RestSkipped | AttemptReleased
 )  # fmt: skip
 Event = RunStarted | NodeEvent | RunResumed | CancelAsked | DeadlineReached | RunFinished
-"""What the machine folds; observers see `Progressed` and `Logged` besides."""
+"""What the machine folds; observers see `Progressed`, `Logged` and `Measured` besides."""

@@ -24,13 +24,15 @@ from .model import RunStatus
 from .owners import here
 from .resume import ENDED, story_of
 from .standing import Fold
-from .storage import LETTERS, Page, RunEntry, Store
+from .storage import LETTERS, Note, Page, RunEntry, Store
 
 FORMAT: Final = "penstock-run"
-VERSION: Final = 1
+VERSION: Final = 2
+"""From 2 on there are notes; a file of version 1 is one without."""
 
 _BLOB: Final = re.compile(r'"\$blob":"([0-9a-f]{64})"')
 _LINE: Final = 2 << 30  # bytes of a line: values of up to a billion, and what stands around them
+_NOTES: Final = 1_000  # that are read, or stored, at a time
 _KEPT: Final = ("flow", "status", "created", "updated", "tags", "parent", "target", "about")
 
 
@@ -85,6 +87,11 @@ def _lines(store: Store, entry: RunEntry) -> Iterator[list[Any]]:
         raise StoreError(f"run {entry.run_id} has no journal")
     for letter in store.letters(entry.run_id):
         yield ["letter", letter.kind, letter.node, letter.body]
+    after = 0
+    while notes := store.notes(entry.run_id, after, limit=_NOTES):
+        for note in notes:
+            yield ["note", *note[:-1]]
+        after = notes[-1].id
     while todo:
         digest = todo.pop()
         if digest in seen:
@@ -152,6 +159,8 @@ def _check(file: BufferedIOBase, name: str) -> tuple[_Run, list[str]]:
                 kind, node, letter = fields
                 if kind not in LETTERS or type(node) is not str or type(letter) is not str:
                     raise ValueError("it has a letter that none can write")
+            elif word == "note":
+                _note(fields)
             else:
                 raise ValueError(f"it has a line {word!r}")
         except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -162,6 +171,16 @@ def _check(file: BufferedIOBase, name: str) -> tuple[_Run, list[str]]:
         raise ValueLost(f"{name!r}: {len(wanted - known)} of its large values are missing")
     _check_rows(run, name)
     return run, sorted(known)
+
+
+def _note(fields: list[Any]) -> Note:
+    kind, node, path, token, at, body = fields
+    fits = all(type(text) is str for text in (kind, node, path, body))
+    if not (fits and type(token) is int and 0 <= token < 1 << 63 and type(at) is float and isfinite(at)):
+        raise ValueError("it has a note that none can write")
+    for text in (kind, node, path, body):
+        text.encode()  # or no store could keep it
+    return Note(kind, node, path, token, at, body)
 
 
 def _head(word: str, fields: list[Any], name: str) -> _Run:
@@ -217,7 +236,7 @@ class _Rows:
 
 def _store(store: Store, run: _Run, digests: list[str], file: BufferedIOBase, name: str) -> None:
     """Stores what was checked: its large values first, and then all else in one transaction."""
-    letters = []
+    letters, notes = [], list[Note]()
     for word, *fields in _read(file, name):
         if word == "value":
             store.put(b64decode(fields[1]))
@@ -232,6 +251,14 @@ def _store(store: Store, run: _Run, digests: list[str], file: BufferedIOBase, na
         store.release(claim)
     for kind, node, body in letters:
         store.post(run.run_id, kind, node, body)
+    file.seek(0)
+    for word, *fields in _read(file, name):
+        if word == "note":
+            notes.append(_note(fields))
+        if len(notes) == _NOTES:
+            store.note(run.run_id, notes)
+            notes.clear()
+    store.note(run.run_id, notes)
 
 
 def _read(file: BufferedIOBase, name: str) -> Iterator[list[Any]]:

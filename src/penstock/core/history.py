@@ -10,25 +10,43 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 from os import PathLike
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, overload
 
 from .amounts import is_whole, shown
 from .cells import checked
 from .codec import Codec, preview
 from .entries import SHED, event_of, last_time, path_entry, text_of
-from .errors import CannotDecode, InputError, NotStorable, RunBusy, RunNotFound, StoreDamaged, nearest
+from .errors import (
+    CannotDecode,
+    InputError,
+    NotStorable,
+    PenstockError,
+    RunBusy,
+    RunNotFound,
+    StoreDamaged,
+    nearest,
+)
 from .events import Event, RunResumed
 from .leases import LASTS
+from .listed import ListedRun
 from .model import Failure, NodeStatus, RunStatus
-from .owners import here, is_dead
+from .owners import here
 from .resume import ENDED, Story, parsed, story_of, without
 from .standing import Fold
 from .storage import Page, RunEntry, Store
 from .stored import OpenGate, StoredAttempt, StoredNode, is_plain
 from .takes import fits
+
+if TYPE_CHECKING:
+    from .following import Position
+    from .inside import Usage
+    from .kept_notes import LogLine
+    from .outline import Outline
+    from .stream import Item, Progress, Told, Update, ValueOf
 
 _RECENT: Final = 1_000
 """Runs among which the near miss of an id is looked for."""
@@ -216,74 +234,15 @@ class History:
         return self._writer
 
 
-class StoredRun:
-    """One run of a store, as it was when it was first looked into; for news, ask the history again.
-
-    Attributes:
-        entry: What the catalog says of it.
-        run_id: Its id.
-        flow: Name of its flow.
-        created: When it was first asked for, in seconds since 1970.
-        tags: Words of the caller's own.
-        about: Where it came from: commit, versions, and the like.
-        parent: Id of the run whose step started it, else None.
-        target: What the command line was given to find its code, else None. Whoever can write to the store
-            can write anything there.
+class StoredRun(ListedRun):
+    """One run of a store, as it was when it was first looked into; for news, `watch` it, or ask the history
+    again. What the catalog says of it, `ListedRun` has.
     """
 
     def __init__(self, history: History, entry: RunEntry) -> None:
+        super().__init__(entry)
         self._history = history
-        self.entry = entry
         self._read: tuple[Story, Fold] | None = None
-        self.run_id = entry.run_id
-        self.flow = entry.flow
-        self.created = entry.created
-        self.tags: Mapping[str, str] = dict(entry.tags)
-        self.about: Mapping[str, str] = dict(entry.about)
-        self.parent = entry.parent
-        self.target = entry.target
-
-    def __repr__(self) -> str:
-        status = "cut off" if self.is_cut_off else self.status.value
-        return f"<run {self.run_id} of flow {self.flow!r}: {status}>"
-
-    # --- known without reading the journal ----------------------------------------------------------------
-
-    @property
-    def status(self) -> RunStatus:
-        """Where it stands; ``running`` also if it was cut off."""
-        if self.entry.owner is not None:
-            return RunStatus.RUNNING
-        return RunStatus(self.entry.status)
-
-    @property
-    def is_driven(self) -> bool:
-        """Whether a process drives it, as far as can be told from here."""
-        owner, expires = self.entry.owner, self.entry.expires
-        if owner is None or (expires is not None and expires <= time.time()):
-            return False
-        return not is_dead(owner)
-
-    @property
-    def is_cut_off(self) -> bool:
-        """Whether it has neither ended nor waits, and nobody drives it: it can be resumed."""
-        return self.status in (RunStatus.RUNNING, RunStatus.PENDING) and not self.is_driven
-
-    @property
-    def owner(self) -> str:
-        """Which process drives it, or has driven it until it died, in words; empty if none."""
-        return "" if self.entry.owner is None else str(self.entry.owner)
-
-    @property
-    def ended(self) -> float | None:
-        """When it ended, in seconds since 1970; None if it has not."""
-        return self.entry.updated if self.status.value in ENDED else None
-
-    @property
-    def duration(self) -> float | None:
-        """Seconds from its creation to its end; None if it has not ended."""
-        ended = self.ended
-        return None if ended is None else max(0.0, ended - self.created)
 
     # --- read from the journal ----------------------------------------------------------------------------
 
@@ -368,20 +327,112 @@ class StoredRun:
         Raises:
             CannotDecode: A value is of a class that is not known here.
         """
-        read = self._history.codec.decode if decode else _as_it_is
         for number, text in enumerate(self._history.reader.rows(self.run_id), 1):
-            for entry in parsed(text, self.run_id, number):
-                try:
-                    event = event_of(entry, read)
-                    if isinstance(getattr(event, "failure", None), Failure):
-                        checked(event.failure)  # type: ignore[union-attr]
-                except (LookupError, TypeError, ValueError, AttributeError) as error:
-                    raise StoreDamaged(
-                        f"run {self.run_id}: row {number} of its journal says what cannot be ({error})"
-                    ) from None
-                except CannotDecode as error:
-                    raise _hinted(error, f"run {self.run_id}, row {number}") from None
-                yield event
+            yield from self._events_in(decode, number, text)
+
+    def _events_in(self, decode: bool, number: int, text: str) -> Iterator[Event]:
+        """The events of one row of its journal."""
+        read = self._history.codec.decode if decode else _as_it_is
+        for entry in parsed(text, self.run_id, number):
+            try:
+                event = event_of(entry, read)
+                if isinstance(getattr(event, "failure", None), Failure):
+                    checked(event.failure)  # type: ignore[union-attr]
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
+                raise StoreDamaged(
+                    f"run {self.run_id}: row {number} of its journal says what cannot be ({error})"
+                ) from None
+            except CannotDecode as error:
+                raise _hinted(error, f"run {self.run_id}, row {number}") from None
+            yield event
+
+    @overload
+    def watch(
+        self, view: Literal["all"] = ..., *, follow: bool = ..., decode: bool = ...
+    ) -> Iterator[Told]: ...
+    @overload
+    def watch(
+        self, view: Literal["values"], *, follow: bool = ..., decode: bool = ...
+    ) -> Iterator[ValueOf]: ...
+    @overload
+    def watch(
+        self, view: Literal["updates"], *, follow: bool = ..., decode: bool = ...
+    ) -> Iterator[Update]: ...
+    @overload
+    def watch(
+        self, view: Literal["progress"], *, follow: bool = ..., decode: bool = ...
+    ) -> Iterator[Progress]: ...
+    @overload
+    def watch(self, view: str, *, follow: bool = ..., decode: bool = ...) -> Iterator[Item]: ...
+    def watch(self, view: str = "all", *, follow: bool = True, decode: bool = True) -> Iterator[Any]:
+        """All that has happened, and what its steps say, and then what comes, as it comes. It ends when the
+        run has ended, or waits for an answer, or its process has died; whoever drives it does not notice.
+
+        Args:
+            view: ``all`` events, or ``values``, ``updates`` or ``progress``; see `penstock.core.stream`.
+            follow: Wait for what is to come; otherwise it ends with what there is.
+            decode: Make values of what is stored; otherwise they are as `json.loads` gives them.
+
+        Raises:
+            InputError: There is no such view.
+            RunNotFound: The run was deleted meanwhile.
+            CannotDecode: A value is of a class that is not known here.
+        """
+        from .following import START
+        from .stream import viewed
+
+        return self._sound(viewed(self._coming(START, follow=follow, decode=decode), view, self.outline))
+
+    def _sound(self, items: Iterator[Any]) -> Iterator[Any]:
+        """The items of a view, which does not look whether an event says what can be."""
+        try:
+            yield from items
+        except PenstockError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise StoreDamaged(f"run {self.run_id}: its journal says what cannot be ({error})") from None
+
+    def _coming(self, since: Position, *, follow: bool, decode: bool) -> Iterator[Any]:
+        from .following import follow as coming
+
+        read = partial(self._events_in, decode)
+        return coming(self._history.reader, self.run_id, read, since, on=follow)
+
+    def logs(self, step: str | None = None, *, after: int = 0, limit: int | None = None) -> list[LogLine]:
+        """What its steps have said, in order: through `Context.log`, `logging` and by printing.
+
+        Args:
+            step: Of this step only, or of this item: ``parse[3]``.
+            after: The id of the last line that is known.
+            limit: As many at most.
+
+        Raises:
+            KeyError: There is no such step.
+        """
+        from .kept_notes import log_lines
+
+        found = list(log_lines(self._history.reader, self.run_id, step, after=after, limit=limit))
+        if not found and step is not None:
+            self.node(step)
+        return found
+
+    def usage(self) -> dict[tuple[str, int], Usage]:
+        """What attempts have used, by path and token as `StoredAttempt` has them; only of runs that were made
+        with ``profile=True``."""
+        from .kept_notes import usage_in
+
+        return usage_in(self._history.reader, self.run_id)
+
+    @property
+    def outline(self) -> Outline:
+        """Its graph, without the code."""
+        from .outline import from_data
+
+        try:
+            started = self._started()
+            return from_data(self.flow, started["shape"], started.get("outline") or {})
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise StoreDamaged(f"run {self.run_id}: its journal says what cannot be ({error})") from None
 
     @property
     def reason(self) -> str:
@@ -420,6 +471,18 @@ class StoredRun:
             story = self._story_now()
             self._read = story, Fold(story)
         return self._read
+
+    def _started(self) -> Mapping[str, Any]:
+        """The fields of its first entry; the rest of the journal is not read for it."""
+        if self._read is not None:
+            return self._read[0].started
+        for text in self._history.reader.rows(self.run_id):
+            for word, *fields in parsed(text, self.run_id, 1):
+                if word == "run":
+                    started: Mapping[str, Any] = fields[0]
+                    return started
+            break
+        return self.story.started  # which says what is wrong
 
     def _story_now(self) -> Story:
         """The journal and the entry as they are now, which must be of one moment."""
@@ -516,16 +579,21 @@ def plain(run: StoredRun, id: str) -> tuple[Any] | None:
     return (data,) if is_plain(data) else None
 
 
-def counting(run: StoredRun, resumed: RunResumed) -> Iterator[Event]:
+def counting(story: Story, resumed: RunResumed) -> Iterator[Event]:
     """The events that counted when a run went on, with values as `events` gives them undecoded.
 
     Args:
-        run: As it was before.
+        story: The run as it was before.
         resumed: How it went on.
     """
     drop, restart = ([path_entry(path) for path in paths] for paths in (resumed.drop, resumed.restart))
-    for entry in without(run.story.entries, drop, restart, over=bool(run.story.ended)):
+    for entry in without(story.entries, drop, restart, over=bool(story.ended)):
         yield event_of(entry, _as_it_is)
+
+
+def coming(run: StoredRun, since: Position) -> Iterator[Any]:
+    """What happens to a run from there on, as it comes, with values as `events` gives them undecoded."""
+    return run._coming(since, follow=True, decode=False)
 
 
 class _NoValue(KeyError):

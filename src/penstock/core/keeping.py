@@ -104,6 +104,16 @@ class Kept:
         return self._story is not None and self._claim is None
 
     @property
+    def store(self) -> Store:
+        """Where it is kept."""
+        return self._store
+
+    @property
+    def story(self) -> Story | None:
+        """The run as it was found; None if it is new."""
+        return self._story
+
+    @property
     def ended(self) -> float | None:
         """When the last thing happened that is known of it."""
         return None if self._story is None else last_time(self._story.entries)
@@ -148,7 +158,7 @@ class Kept:
     @staticmethod
     def _overridden(story: Story) -> dict[str, Any]:
         """What was given in place of steps, by id, as it is stored."""
-        ids = set(story.started["override"])
+        ids = list(story.started["override"])  # no set: the path of an item is a list
         return {one[1]: one[3] for one in story.entries if one[0] == "ok" and one[1] in ids} if ids else {}
 
     def inputs(self, graph: Graph, given: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -15,6 +15,9 @@ LASTS = 30.0
 LOOK = 1.0
 """Seconds between two looks at the letters."""
 
+WRITES = 4
+"""Times in between that what can wait is written."""
+
 
 _left: dict[tuple[str, str], Claim] = {}  # by store and run: what this process could not give back
 
@@ -44,13 +47,14 @@ def give_back_left(store: Store, run_id: str) -> None:
 
 
 class Helper:
-    """A thread beside a run that renews its claim and looks for letters.
+    """A thread beside a run that renews its claim, looks for letters, and writes what can wait.
 
     Args:
         store: Where the run is.
         claim: The right to write to it.
         deliver: Receives letters that have come; called in this thread.
         lose: Receives the error when the claim is lost; called in this thread, and nothing after it.
+        write: Called now and then in this thread: it has something to write that can wait a moment.
         lasts: Seconds that the claim holds; `LASTS` by default.
         look: Seconds between two looks; `LOOK` by default.
     """
@@ -61,6 +65,7 @@ class Helper:
         claim: Claim,
         deliver: Callable[[list[Letter]], None],
         lose: Callable[[StoreError], None],
+        write: Callable[[], object] = bool,
         *,
         lasts: float | None = None,
         look: float | None = None,
@@ -69,6 +74,7 @@ class Helper:
         self._claim = claim
         self._deliver = deliver
         self._lose = lose
+        self._write = write
         self._lasts = LASTS if lasts is None else lasts
         self._look = LOOK if look is None else look
         self._after = 0
@@ -100,8 +106,12 @@ class Helper:
             self._thread.join()
 
     def _go(self) -> None:
-        looks = 0
-        while not self._over.wait(self._look):
+        looks = beats = 0
+        while not self._over.wait(self._look / WRITES):
+            beats += 1
+            self._write()
+            if beats % WRITES:
+                continue
             looks += 1
             with suppress(PenstockError):  # the store may be busy: the next look may go better
                 self.read()

@@ -552,6 +552,8 @@ _WORDS_OF = {
     "values": ("shared", "copied"),
     "durability": ("process", "power", None),
     "on_change": ("refuse", "keep", "rerun"),
+    "capture": (True, False, None),
+    "profile": (True, False),
 }
 _LEAST = {"max_concurrency": 1, "retry_budget": 0, "max_abandoned": 0, "max_recoveries": 0}
 
@@ -571,7 +573,8 @@ class RunOptions(Record):
             receives a deep copy of its own.
         seed: Makes jitter repeatable; None draws one.
         tags: Words of the caller's own; they travel with the run's events.
-        observers: Callables that receive every event, in order, after it is recorded.
+        observers: Callables that receive every event, in order, after it is recorded; in a thread of their
+            own, for which the run waits at its end, `grace` seconds at most.
         context_vars: Context variables that travel to worker processes, each as ``"module:name"``; their
             values must be picklable. Threads and coroutines see all of them anyway.
         workdir: Where the folders of `Context.workdir` are; None for ``.penstock/work``.
@@ -582,6 +585,9 @@ class RunOptions(Record):
         on_change: What is done on a resume about finished steps whose code is not what it was: ``refuse`` to
             go on, ``keep`` what they made, or ``rerun`` them and all that follows from them.
         rerun: Ids of steps that a resumed run does again, with all that follows from them.
+        capture: What steps print, and log by `logging`, becomes events of the run, and is kept with it; None
+            where the run is kept.
+        profile: What attempts use is measured: processor time, and in processes memory.
     """
 
     on_failure: OnFailure = "stop"
@@ -600,13 +606,16 @@ class RunOptions(Record):
     max_recoveries: int = 10
     on_change: Literal["refuse", "keep", "rerun"] = "refuse"
     rerun: Sequence[str] = ()
+    capture: bool | None = None
+    profile: bool = False
 
     def __post_init__(self) -> None:
         for name, words in _WORDS_OF.items():
-            if getattr(self, name) not in words:
+            value = getattr(self, name)
+            if value not in words or type(value) is int:
                 *some, last = [repr(word) for word in words if word is not None]
                 said = f"{', '.join(some)} or {last}"
-                raise ValueError(f"RunOptions: {name} is {said}, not {getattr(self, name)!r}")
+                raise ValueError(f"RunOptions: {name} is {said}, not {value!r}")
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if value is None and name in ("max_concurrency", "retry_budget"):

@@ -10,11 +10,8 @@ from .commands import CANCELLED, ENDED, GONE, GRANTED, Reply
 from .machine.state import READY, RETRYING, RUNNING, State
 from .mailbox import Mailbox, silent
 from .model import Node
+from .ports import LOCAL
 from .shared import Lease, Member, Registry
-
-LOCAL = ("aio", "inline", "threads")
-"""Runners whose attempts are made in this process, where a run that a step starts can know what it holds."""
-
 
 LOOK_AROUND = 1.0
 """Seconds after which a run that waits looks whether those who hold what it waits for can still let go."""

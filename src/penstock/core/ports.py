@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, runtime_checkable
 
 from .context import Context
 from .errors import InputError, nearest
@@ -15,14 +15,31 @@ from .model import Input, RunOptions
 from .result import RunResult
 
 if TYPE_CHECKING:
+    from .resume import Story
     from .storage import StoreWord
 
 Observer = Callable[[Any], None]
-"""Receives every event after it is recorded. One that raises is named in the run's warnings, and not called
-again in that run; nothing else changes."""
+"""Receives every event after it is recorded. One that raises, or is too slow, is named in the run's warnings
+and not called again in that run; nothing else changes."""
+
+
+class AtOnce:
+    """An observer of a face, whose contract says that it is called at once: in the engine's thread, which
+    waits for it. All others stand aside, see `aside`."""
+
+    def __init__(self, call: Observer) -> None:
+        self._call = call
+        self.__qualname__ = getattr(call, "__qualname__", type(call).__qualname__)
+
+    def __call__(self, event: Any) -> None:
+        self._call(event)
+
 
 RUNNERS = ("aio", "inline", "processes", "threads")
 """The names of runners. What each of them means is known to wiring alone."""
+
+LOCAL = ("aio", "inline", "threads")
+"""Those of them whose attempts are made in this process, where what surrounds an attempt is at hand."""
 
 
 def no_runner(name: str) -> InputError:
@@ -108,6 +125,31 @@ class Pool(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         """Closes it."""
+
+
+class Upcoming(NamedTuple):
+    """A run that is about to begin, or to go on.
+
+    Attributes:
+        run_id: Its id.
+        graph: What runs.
+        expected: Gives how long its steps took in earlier runs, in seconds by id; None if nobody knows.
+        story: The run as it was before, if it goes on.
+    """
+
+    run_id: str
+    graph: Graph
+    expected: Callable[[], Mapping[str, float]] | None = None
+    story: Story | None = None
+
+
+@runtime_checkable
+class Follows(Protocol):
+    """An observer that may be given to any number of runs: each is told to one of its own, for events do not
+    say of which run they are."""
+
+    def for_run(self, run: Upcoming, /) -> Observer:
+        """What is to be told of this run; in the context of whoever asks for the run."""
 
 
 @runtime_checkable

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice
-from typing import Any, NamedTuple
+from os import PathLike
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import RunCancelled, RunFailed
+from .files import write_whole
 from .model import Abandoned, Failure, NodeStatus, Ok, Outcome, RunStatus, Skip
 from .visible import one_line, visible
+
+if TYPE_CHECKING:
+    from .history import StoredRun
+    from .inside import Usage
 
 
 class NodeResult(NamedTuple):
@@ -74,11 +81,14 @@ class RunResult:
             many attempts left behind, or a quorum out of reach. Otherwise empty.
         load: Reads what a node has come to, by its id, from the run's store; of a mapped one the list of its
             successes. None without a store.
+        usage: What attempts have used, by path and token (see `NodeStarted`), if the run was to be profiled.
+        stored: Opens the run as its store has it, in a ``with``. None without a store.
+        page: Makes the run report, as HTML; None of a result that was put together by hand.
     """
 
     __slots__ = (
-        "_outputs", "abandoned", "began", "duration", "load", "nodes", "reason", "run_id", "status",
-        "tolerated", "warnings",
+        "_outputs", "abandoned", "began", "duration", "load", "nodes", "page", "reason",
+        "run_id", "status", "stored", "tolerated", "usage", "warnings",
     )  # fmt: skip
 
     def __init__(
@@ -104,6 +114,9 @@ class RunResult:
         self.abandoned = abandoned
         self.warnings = warnings
         self.reason = ""
+        self.usage: Mapping[tuple[str, int], Usage] = {}
+        self.stored: Callable[[], AbstractContextManager[StoredRun]] | None = None
+        self.page: Callable[[RunResult], str] | None = None
 
     def __repr__(self) -> str:
         why = f"; {self.reason}" if self.reason else ""
@@ -124,6 +137,21 @@ class RunResult:
             for one in node.items if node.items is not None else (node,):
                 if one.status is NodeStatus.FAILED:
                     yield one
+
+    def report(self, path: str | PathLike[str]) -> None:
+        """Writes the run report: one HTML file that needs nothing else. A file that is there is replaced.
+
+        Args:
+            path: Of the file.
+
+        Raises:
+            OSError: It cannot be written.
+            StoreError: The run's store cannot be read.
+            TypeError: It is a result that was put together by hand: nobody knows of what.
+        """
+        if self.page is None:
+            raise TypeError(f"the result of run {self.run_id} was put together by hand, and has no report")
+        write_whole(path, self.page(self))
 
     def raise_for_failure(self) -> None:
         """Returns if the run succeeded.

@@ -117,6 +117,20 @@ def masked(text: str) -> str:
     return text
 
 
+def masked_in(value: Any) -> Any:
+    """The value, with every text in it masked that stands in a list, a tuple, a set or a dict of the usual
+    kind; what else it is of is left as it is."""
+    kind = type(value)
+    if not _alive or kind not in _HOLDERS:
+        return masked(value) if kind is str else value
+    if kind is dict:
+        return {masked_in(key): masked_in(one) for key, one in value.items()}
+    return kind(map(masked_in, value))
+
+
+_HOLDERS: Final = frozenset((dict, list, tuple, set, frozenset))
+
+
 def _words(value: Any) -> Iterator[str]:
     """How a secret may look in a text: as it is, and as `repr` shows it."""
     if isinstance(value, (bytes, bytearray)):

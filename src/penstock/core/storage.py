@@ -108,6 +108,29 @@ class Letter(NamedTuple):
     at: float
 
 
+class Note(NamedTuple):
+    """Something that is kept with a run beside its journal: what steps say, and what they use. Nothing
+    follows from it, and a run whose notes are lost is the same run.
+
+    Attributes:
+        kind: ``log``, ``progress`` or ``usage``.
+        node: Id of the step.
+        path: Path of the step, or of the item, as the journal has it (`entries.path_text`).
+        token: Of the attempt; 0 where it is not known.
+        at: When, in seconds since 1970.
+        body: JSON in ASCII; what is in it depends on the kind, and `notes` knows it.
+        id: Grows with every note of the store; set by the store.
+    """
+
+    kind: str
+    node: str
+    path: str
+    token: int
+    at: float
+    body: str
+    id: int = 0
+
+
 class Page(NamedTuple):
     """One transaction of a run's journal.
 
@@ -247,9 +270,39 @@ class Inbox(Protocol):
         """The letters of a run with an id above `after`, the oldest first."""
 
 
+class Notes(Protocol):
+    """What is kept with runs beside their journals."""
+
+    def note(self, run_id: str, notes: Sequence[Note]) -> None:
+        """Adds notes, all or none. One of the kind ``progress`` takes the place of that of the same path.
+
+        Raises:
+            RunNotFound: There is no such run.
+        """
+
+    def notes(
+        self,
+        run_id: str,
+        after: int = 0,
+        *,
+        kind: str | None = None,
+        node: str | None = None,
+        limit: int | None = None,
+    ) -> list[Note]:
+        """The notes of a run with an id above `after`, the oldest first.
+
+        Args:
+            run_id: Of the run.
+            after: The id of the last one that is known.
+            kind: Of this kind only.
+            node: Of the step of this id only.
+            limit: As many at most.
+        """
+
+
 @runtime_checkable
-class Store(Catalog, Journal, Values, Lease, Inbox, Protocol):
-    """All five, in one place."""
+class Store(Catalog, Journal, Values, Lease, Inbox, Notes, Protocol):
+    """All six, in one place."""
 
     @property
     def url(self) -> str:

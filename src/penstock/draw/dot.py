@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from penstock.core.graph import Graph
-from penstock.core.model import Node
-
-from .parts import edges, scope_tree, traits
+from penstock.core.outline import Outline, OutlineNode, by_scope
 
 _STYLES = {
     "use": "",
@@ -18,11 +15,11 @@ _STYLES = {
 }
 
 
-def dot(graph: Graph) -> str:
+def dot(outline: Outline) -> str:
     """The source of a digraph, top down; a map is a cluster around the steps that run once per item."""
-    inner, nodes = scope_tree(graph)
+    inner, nodes = by_scope(outline)
     lines = [
-        f"digraph {quoted(graph.name)} {{",
+        f"digraph {quoted(outline.name)} {{",
         '    graph [fontname="Helvetica", rankdir=TB];',
         '    node [fontname="Helvetica", fontsize=11, shape=box, style=rounded];',
         '    edge [fontname="Helvetica", fontsize=9];',
@@ -30,29 +27,30 @@ def dot(graph: Graph) -> str:
 
     def level(number: int, indent: str) -> None:
         for position in nodes[number]:
-            lines.append(f"{indent}n{position} [{_look(graph.nodes[position])}];")
+            lines.append(f"{indent}n{position} [{_look(outline.nodes[position])}];")
         for scope in inner[number]:
-            title = quoted("each of " + graph.nodes[graph.scopes[scope].source].id)
+            title = quoted("each of " + outline.scopes[scope].source)
             lines.append(f"{indent}subgraph cluster_{scope} {{")
             lines.append(f'{indent}    label={title}; style="rounded,dashed"; fontsize=9;')
             level(scope, indent + "    ")
             lines.append(f"{indent}}}")
 
     level(0, "    ")
-    return "\n".join([*lines, *_edges(graph), "}"]) + "\n"
+    return "\n".join([*lines, *_edges(outline), "}"]) + "\n"
 
 
-def _look(node: Node) -> str:
-    label = f"label={quoted(node.id, *traits(node))}"
+def _look(node: OutlineNode) -> str:
+    label = f"label={quoted(node.id, *node.traits)}"
     if node.kind == "gate":
         return f"{label}, shape=oval"
-    return f'{label}, shape=hexagon, style=""' if node.when is not None else label
+    return f'{label}, shape=hexagon, style=""' if node.conditional else label
 
 
-def _edges(graph: Graph) -> Iterator[str]:
-    for position, node in enumerate(graph.nodes):
-        for how, id in edges(node):
-            yield f"    n{graph.index[id]} -> n{position}{_STYLES[how]};"
+def _edges(outline: Outline) -> Iterator[str]:
+    index = {node.id: position for position, node in enumerate(outline.nodes)}
+    for position, node in enumerate(outline.nodes):
+        for how, id in node.needs:
+            yield f"    n{index[id]} -> n{position}{_STYLES[how]};"
 
 
 def quoted(text: str, *more: str) -> str:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from penstock.core.graph import Graph
-from penstock.core.model import Node
-
-from .parts import edges, scope_tree, traits
+from penstock.core.outline import Outline, OutlineNode, by_scope
 
 _ARROWS = {
     "use": "-->",
@@ -19,38 +16,39 @@ _ARROWS = {
 _SAFE = frozenset(" _,()=/:'→")
 
 
-def mermaid(graph: Graph) -> str:
+def mermaid(outline: Outline) -> str:
     """The source of a flow chart, top down; a map is a subgraph around the steps that run once per item."""
-    inner, nodes = scope_tree(graph)
+    inner, nodes = by_scope(outline)
     lines = ["flowchart TD"]
 
     def level(number: int, indent: str) -> None:
         for position in nodes[number]:
-            lines.append(f"{indent}n{position}{_shape(graph.nodes[position])}")
+            lines.append(f"{indent}n{position}{_shape(outline.nodes[position])}")
         for scope in inner[number]:
-            title = quoted("each of " + graph.nodes[graph.scopes[scope].source].id)
+            title = quoted("each of " + outline.scopes[scope].source)
             lines.append(f"{indent}subgraph m{scope}[{title}]")
             level(scope, indent + "    ")
             lines.append(f"{indent}end")
 
     level(0, "    ")
-    lines += _edges(graph)
+    lines += _edges(outline)
     lines += ["    classDef map fill:#8883,stroke:#8888,stroke-dasharray:4"] if inner[0] else []
-    lines += [f"    class m{number} map" for number in range(1, len(graph.scopes))]
+    lines += [f"    class m{number} map" for number in range(1, len(outline.scopes))]
     return "\n".join(lines) + "\n"
 
 
-def _shape(node: Node) -> str:
-    label = quoted(node.id, *traits(node))
+def _shape(node: OutlineNode) -> str:
+    label = quoted(node.id or " ", *node.traits)  # Mermaid has no empty label
     if node.kind == "gate":
         return f"([{label}])"
-    return f"{{{{{label}}}}}" if node.when is not None else f"[{label}]"
+    return f"{{{{{label}}}}}" if node.conditional else f"[{label}]"
 
 
-def _edges(graph: Graph) -> Iterator[str]:
-    for position, node in enumerate(graph.nodes):
-        for how, id in edges(node):
-            yield f"    n{graph.index[id]} {_ARROWS[how]} n{position}"
+def _edges(outline: Outline) -> Iterator[str]:
+    index = {node.id: position for position, node in enumerate(outline.nodes)}
+    for position, node in enumerate(outline.nodes):
+        for how, id in node.needs:
+            yield f"    n{index[id]} {_ARROWS[how]} n{position}"
 
 
 def quoted(text: str, *more: str) -> str:

@@ -587,6 +587,23 @@ class Flow:
             self._layout().bind()  # so that its steps say where their parameters come from
         return table(graph, self.steps)
 
+    def draw(self, form: str = "text") -> str:
+        """The graph drawn as ``text``, ``mermaid``, ``dot`` or ``svg``; no step is run.
+
+        Raises:
+            GraphError: It is not valid.
+            InputError: There is no such form.
+        """
+        from penstock.wiring import drawing
+
+        return drawing(self.graph(), form)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """What a notebook shows."""
+        from penstock.wiring import pictured
+
+        return pictured(self, self.graph)
+
     # --- runs ---------------------------------------------------------------------------------------------
 
     def run(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, overload
 
 from penstock.core.errors import nearest
 from penstock.core.model import NodeStatus
@@ -14,7 +13,8 @@ from .markers import Source
 from .step import FlowLike
 
 if TYPE_CHECKING:
-    from penstock.core.handle import Handle
+    from penstock.core.handle import AsyncReader, Handle, Reader
+    from penstock.core.stream import Item, Progress, Told, Update, ValueOf
 
 T = TypeVar("T")
 
@@ -40,6 +40,12 @@ class FlowResult(RunResult):
         for name in RunResult.__slots__:  # all of it, also what the core adds one day
             setattr(self, name, getattr(result, name))
         self._flow = flow
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """What a notebook shows: the flow in the colours of how it went."""
+        from penstock.wiring import pictured
+
+        return pictured(self, self._flow.graph, self.nodes)
 
     @overload
     def __getitem__(self, step: Source[T]) -> T: ...
@@ -138,10 +144,49 @@ class FlowHandle:
         """Whether the run has ended."""
         return self._handle.done
 
-    def events(self) -> Iterator[Any]:
-        """Its events as they come; ends with the run."""
-        events: Iterable[Any] = self._handle.events()
-        return iter(events)
+    @overload
+    def events(self, view: Literal["all"] = ...) -> Reader[Told]: ...
+    @overload
+    def events(self, view: Literal["values"]) -> Reader[ValueOf]: ...
+    @overload
+    def events(self, view: Literal["updates"]) -> Reader[Update]: ...
+    @overload
+    def events(self, view: Literal["progress"]) -> Reader[Progress]: ...
+    @overload
+    def events(self, view: str) -> Reader[Item]: ...
+    def events(self, view: str = "all") -> Reader[Any]:
+        """Its events from the start, as they come; ends with the run. Each call makes a reader of its own.
+
+        Args:
+            view: ``all`` of them; ``values`` as steps succeed; ``updates`` of what stands differently;
+                ``progress`` of steps, and of the run as a whole.
+
+        Raises:
+            InputError: There is no such view.
+        """
+        return self._handle.events(view)
+
+    @overload
+    def stream(self, view: Literal["all"] = ...) -> AsyncReader[Told]: ...
+    @overload
+    def stream(self, view: Literal["values"]) -> AsyncReader[ValueOf]: ...
+    @overload
+    def stream(self, view: Literal["updates"]) -> AsyncReader[Update]: ...
+    @overload
+    def stream(self, view: Literal["progress"]) -> AsyncReader[Progress]: ...
+    @overload
+    def stream(self, view: str) -> AsyncReader[Item]: ...
+    def stream(self, view: str = "all") -> AsyncReader[Any]:
+        """The same for an ``async for``, on whatever event loop runs there. Whoever is cancelled in it only
+        ends their reading; the run goes on.
+
+        Raises:
+            InputError: There is no such view.
+        """
+        return self._handle.stream(view)
+
+    def __aiter__(self) -> AsyncReader[Told]:
+        return self._handle.stream()
 
     def cancel(self, reason: str = "") -> None:
         """Asks it to end: running attempts are cancelled, nothing new is started. Returns at once."""

@@ -1,7 +1,9 @@
 """A run as plain lines with the time in front: for pipes, files and terminals without rich.
 
-A step has a line for its start, its end and each retry; a mapped step a running count once a second. Makes
-text only; it must never write, for it is called in the engine's thread.
+A step has a line for its start, its end and each retry; a mapped step a running count once a second, and less
+and less often as it goes on. Of a run of very many steps there is one such count for all of them, and a line
+for what goes wrong. So a log stays short enough to be read, however long a run is. Makes text only; it must
+never write, for it is called in the run's own thread.
 """
 
 from __future__ import annotations
@@ -12,17 +14,31 @@ from collections.abc import Callable
 from typing import Any
 
 from penstock.core import events
-from penstock.core.model import Failure, NodeStatus
+from penstock.core.model import NodeStatus
 from penstock.core.visible import one_line
 
+from .pace import Pace, about, per
 from .page import cut, duration, fill, many, width
-from .tally import KEPT_FAILURES, Row, Tally
+from .rows import KEPT_FAILURES, Row
+from .tally import Tally
+from .words import asked, first, spoken, why
 
 MOST = 500
 """Lines in one go; of more than that only what went wrong is shown."""
 
 NAMES = 32
 """Cells for the names of the steps, at most."""
+
+MANY = 200
+"""Steps outside of maps; of more than that, starts and good ends are only counted."""
+
+SELDOM = 30.0
+"""Seconds between two counts of the same thing, at most."""
+
+SILENCE = 60.0
+"""Seconds after which it is said what goes on, if nothing else is: whoever waits shall know that it lives."""
+
+_LOUD = ("warning", "error", "critical")
 
 _Said = tuple[float, str, str, bool]
 
@@ -33,7 +49,8 @@ class Lines:
     Args:
         tally: Folds the same events; it is called first.
         clock: Turns the run's time into a time of day; replaced in tests.
-        pause: Seconds between two counts of one mapped step.
+        pause: Seconds between two counts of one mapped step, at first.
+        here: The run goes on in this process, where what its steps print and log is to be seen anyway.
     """
 
     def __init__(
@@ -42,12 +59,17 @@ class Lines:
         *,
         clock: Callable[[float], time.struct_time] = time.localtime,
         pause: float = 1.0,
+        here: bool = False,
     ) -> None:
         self.tally = tally
+        self._here = here
         self._clock = clock
         self._pause = pause
         self._said: deque[_Said] = deque()
         self._counted: dict[str, float] = {}
+        self._paces: dict[str, Pace] = {}
+        self._many = sum(row.fan is None for row in tally.rows.values()) > MANY
+        self._last = float("inf")  # when anything was said
         self._closed: set[str] = set()
         self._names = min(NAMES, max(map(width, tally.rows), default=0))
         self._tells: dict[type[Any], Callable[[Any], None]] = {
@@ -61,6 +83,7 @@ class Lines:
             events.NodeSkipped: self._skipped,
             events.NodeCancelled: self._ended,
             events.NodeWaiting: self._waiting,
+            events.Progressed: self._progressed,
             events.Logged: self._logged,
             events.CancelAsked: self._cancel_asked,
             events.RunFinished: self._run_finished,
@@ -77,6 +100,19 @@ class Lines:
     def pending(self) -> bool:
         """Whether there is anything to show."""
         return bool(self._said)
+
+    def pulse(self, now: float) -> None:
+        """Says what goes on if nothing has been said for long; from the thread that shows the lines."""
+        if now - self._last < SILENCE:
+            return
+        self.tally.look()
+        busy = list(self.tally.busy.values())
+        running = sorted((row.began, row.id) for row in busy if row.began is not None)
+        if not running or self.tally.is_over:
+            return
+        told = [f"{id} ({duration(now - began)})" for began, id in running[:3]]
+        more = f" and {len(running) - 3:,} more" if len(running) > 3 else ""
+        self._say(now, "", f"still at {', '.join(told)}{more}")
 
     def drain(self) -> list[str]:
         """The lines since the last look."""
@@ -99,7 +135,7 @@ class Lines:
         return f"{when}  {fill(cut(name, self._names), self._names)}  {text}"
 
     def _say(self, at: float, name: str, text: str, loud: bool = False) -> None:
-        self._now = at
+        self._now = self._last = at
         self._said.append((at, name, text, loud))
 
     def _run_started(self, event: events.RunStarted) -> None:
@@ -115,9 +151,9 @@ class Lines:
     def _started(self, event: events.NodeStarted) -> None:
         row = self.tally.rows[event.path.node]
         if row.fan is None:
-            self._say(
-                event.at, row.id, "started" if row.attempts == 1 else f"started, attempt {row.attempts}"
-            )
+            if not self._many:
+                more = "" if row.attempts == 1 else f", attempt {row.attempts}"
+                self._say(event.at, row.id, f"started{more}")
         elif row.attempts == 1:
             self._counted[row.id] = event.at
             self._say(event.at, row.id, f"started, {_items(row)}")
@@ -138,6 +174,9 @@ class Lines:
             left = f"; {event.abandoned.name} goes on by itself" if event.abandoned else ""
             self._say(event.ended, row.id, f"cancelled{left}", True)
         else:
+            if self._many:
+                self._count_all(event.ended)
+                return
             how = "" if event.source == "run" else f" ({event.source})"
             took = event.ended - (row.began if row.began is not None else event.began)
             self._say(event.ended, row.id, f"succeeded in {duration(took)}{how}")
@@ -164,19 +203,36 @@ class Lines:
 
     def _skipped(self, event: events.NodeSkipped) -> None:
         row = self.tally.rows[event.path.node]
-        if row.whole is NodeStatus.SKIPPED or row.fan is None:
+        if self._many and row.fan is None:
+            self._count_all(self._now)
+        elif row.whole is NodeStatus.SKIPPED or row.fan is None:
             self._say(self._now, row.id, f"skipped: {why(event, self.tally)}")
         else:
             self._count(row, self._now)
 
     def _waiting(self, event: events.NodeWaiting) -> None:
-        self._say(event.at, event.path.node, f"{event.path} waits for an answer", True)
+        self._say(event.at, event.path.node, f"{event.path} {asked(event)}", True)
+
+    def _progressed(self, event: events.Progressed) -> None:
+        """Now and then how far a step is; of an item the map's count tells enough."""
+        row = self.tally.rows[event.path.node]
+        began = row.running.get(())
+        if event.path.items or began is None:
+            return
+        now = time.time()
+        if self._is_due(row.id, now, began):
+            of = f" of {event.total:,g}" if event.total else ""
+            text = f"  {event.text}" if event.text else ""
+            self._say(now, row.id, f"{event.done:,g}{of}{text}")
 
     def _logged(self, event: events.Logged) -> None:
-        fields = "".join(f" {key}={value!r}" for key, value in event.fields.items())
+        if event.level == "debug" or (self._here and event.origin):
+            return
         items = event.path.items
         whose = f"[{','.join(map(str, items))}] " if items else ""
-        self._say(self._now, event.path.node, cut(one_line(f"{whose}{event.message}{fields}"), 500))
+        loud = event.level in _LOUD
+        level = f"{event.level}: " if loud else ""
+        self._say(event.at or self._now, event.path.node, f"{one_line(whose)}{level}{spoken(event)}", loud)
 
     def _cancel_asked(self, event: events.CancelAsked) -> None:
         reason = f" ({event.reason})" if event.reason not in ("", "interrupted") else ""
@@ -193,32 +249,49 @@ class Lines:
         self._now = at
         if row.finished:
             self._close(row, at)
-        elif at - self._counted.setdefault(row.id, at) >= self._pause:
-            self._counted[row.id] = at
-            self._say(at, row.id, counted(row))
+        elif self._is_due(row.id, at, row.began):
+            self._say(at, row.id, counted(row) + self._outlook(row, at))
+
+    def _count_all(self, at: float) -> None:
+        """How a run of very many steps stands."""
+        self._now = at
+        began = self.tally.began
+        if not self._is_due("", at, began):
+            return
+        counts = self.tally.counts()
+        done = sum(count for status, count in counts.items() if status.ended)
+        text = f"{done:,} of {many(len(self.tally.rows), 'step')}"
+        for status in (NodeStatus.FAILED, NodeStatus.SKIPPED, NodeStatus.RUNNING):
+            if status in counts:
+                text += f", {counts[status]:,} {status.value}"
+        pace = self._paces.setdefault("", Pace(began if began is not None else at))
+        pace.look(at, done)
+        left = pace.left(at, done, len(self.tally.rows))
+        self._say(at, "", text + (f", about {about(left)} left" if left is not None and left >= 10 else ""))
+
+    def _is_due(self, name: str, at: float, began: float | None) -> bool:
+        """Whether something is to be counted again: the longer it goes on, the more seldom."""
+        pause = min(SELDOM, max(self._pause, 0.1 * (at - began if began is not None else 0.0)))
+        if at - self._counted.setdefault(name, at) < pause:
+            return False
+        self._counted[name] = at
+        return True
+
+    def _outlook(self, row: Row, at: float) -> str:
+        total = row.total
+        pace = self._paces.setdefault(row.id, Pace(row.began if row.began is not None else at))
+        pace.look(at, row.done)
+        left = None if total is None or row.is_growing else pace.left(at, row.done, total)
+        rate = pace.rate(at, row.done)
+        if left is None or left < 10 or rate is None:
+            return ""
+        return f", {per(rate)}, about {about(left)} left"
 
     def _close(self, row: Row, at: float) -> None:
         if row.id not in self._closed:
             self._closed.add(row.id)
             took = f" in {duration(at - row.began)}" if row.began is not None else ""
             self._say(at, row.id, f"ended{took}: {counted(row)}")
-
-
-def first(failure: Failure) -> str:
-    """Type and first line of a failure's text, in one line of at most 200 cells."""
-    text = next((line for line in str(failure).splitlines() if line.strip()), failure.type)
-    return cut(one_line(text.strip()), 200)
-
-
-def why(skip: events.NodeSkipped, tally: Tally) -> str:
-    """The reason of a skip in a few words."""
-    because = skip.because
-    if skip.cause.value == "condition":
-        return "its condition said no" if because == skip.path else f"the condition of {because} said no"
-    if because is None:
-        return "the run was cancelled"
-    failed = tally.missed(because) or f"{because} failed"
-    return failed if skip.cause.value == "upstream" else f"the run stopped: {failed}"
 
 
 def counted(row: Row) -> str:

@@ -27,10 +27,10 @@ class Signs:
     """
 
     def __init__(self, encoding: str | None = None) -> None:
-        self.fine = encoding is None or _can(encoding, "○●↻◔✓✗–■━…·")
+        self.fine = encoding is None or _can(encoding, "○●↻◔✓✗–■━╸─…·")
         self.more = "…" if self.fine else "..."
         self.dot = "·" if self.fine else "|"
-        self.bar = ("━", "─") if self.fine else ("#", "-")
+        self.bar = ("━", "╸", "─") if self.fine else ("#", "", "-")
 
     def mark(self, status: NodeStatus) -> Span:
         """The sign of a status, in its style."""

@@ -55,6 +55,24 @@ def cut(text: str, cells: int, more: str = "…") -> str:
     return kept.rstrip() + more if cells > width(more) else more[: max(cells, 0)]
 
 
+def squeeze(text: str, cells: int, more: str = "…") -> str:
+    """The same of a name: it is cut in its middle, for the end of a name tells as much as its beginning."""
+    if width(text) <= cells:
+        return text
+    room = cells - width(more)
+    if room < 6:
+        return cut(text, cells, more)
+    head = cut(text, room // 3, "").rstrip()
+    room -= width(head)
+    tail = ""
+    for character in reversed(text):
+        room -= _cells(character)
+        if room < 0:
+            break
+        tail = character + tail
+    return head + more + tail
+
+
 def cut_line(line: Line, cells: int, more: str = "…") -> list[Span]:
     """The line as a screen may have it: no wider than that, and nothing in it that does more than show."""
     kept: list[Span] = []

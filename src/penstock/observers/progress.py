@@ -2,70 +2,106 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from importlib.util import find_spec
-from typing import Any, TextIO
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TextIO
 
 from penstock.core.graph import Graph
+from penstock.core.outline import Outline
 from penstock.core.result import RunResult
 
+from .forecast import Expected
+from .frames import Frames
 from .lines import Lines
-from .live import Live
+from .live import screen
 from .marks import Signs
-from .page import coloured, plain
+from .page import Line, coloured, plain
+from .streams import has_colours, is_live, wide_of
 from .summary import summary
 from .tally import Tally
-from .ticker import Ticker
+from .ticker import BRIEFLY, Ticker
 
-PATIENCE = 0.25
-"""Seconds before a live table appears: a run that is over by then needs none."""
+BEAT = 5.0
+"""Seconds after which lines are looked at even if nothing happens."""
+
+
+class Screen(Protocol):
+    """Where frames are drawn, in a thread of its own."""
+
+    def join(self, frames: Frames) -> None:
+        """One more run is drawn."""
+
+    def leave(self, frames: Frames, words: Sequence[Line] = ()) -> None:
+        """A run is not drawn any more; these words of it stay."""
 
 
 class Progress:
     """Follows one run and shows it while it goes on.
 
     Args:
-        graph: What runs.
+        graph: What runs, or its outline.
         stream: Where it is shown; None shows nothing.
         live: A table drawn in place instead of lines; None chooses by the stream.
+        expected: Seconds that each step took in earlier runs, by id, and under the empty id those of a whole
+            run; or what finds that out, which is called in the thread that draws.
+        on: What it is drawn on instead.
+        here: See `Lines`.
 
     Attributes:
         tally: The counts.
         observer: To be told of every event.
+        screen: What draws it; None where it is lines, or nothing.
     """
 
-    def __init__(self, graph: Graph, stream: TextIO | None, *, live: bool | None = None) -> None:
+    def __init__(
+        self,
+        graph: Graph | Outline,
+        stream: TextIO | None,
+        *,
+        live: bool | None = None,
+        expected: Expected | Callable[[], Expected] | None = None,
+        on: Screen | None = None,
+        here: bool = False,
+    ) -> None:
         self.tally = Tally(graph)
         self.observer: Callable[[Any], None] = self.tally
         self._stream = stream
         self._lines: Lines | None = None
-        self._live: Live | None = None
+        self._frames: Frames | None = None
+        self.screen = on
         self._ticker: Ticker | None = None
-        if stream is None:
+        if on is None:
+            if stream is None:
+                return
+            if is_live(stream) if live is None else live:
+                self.screen = screen(stream)
+        if self.screen is not None:
+            self._frames = Frames(self.tally, expected)
             return
-        if is_live(stream) if live is None else live:
-            self._live = Live(self.tally, stream)
-            self._ticker = Ticker(self._live.draw, beat=0.1, first=PATIENCE)
-            return
-        lines = self._lines = Lines(self.tally)
-        ticker = self._ticker = Ticker(self._write)
+        lines = self._lines = Lines(self.tally, here=here)
+        ticker = self._ticker = Ticker(self._tick, beat=BEAT, last=self._write)
         self.observer = _Waking(lines, ticker)
 
     def __enter__(self) -> Progress:
         if self._ticker is not None:
             self._ticker.start()
+        if self.screen is not None and self._frames is not None:
+            self.screen.join(self._frames)
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self, words: Sequence[Line] = ()) -> None:
+        """Shows it no longer, after the last that is to be said. It waits for that, but only briefly.
+
+        Args:
+            words: What stays on the screen.
+        """
         if self._ticker is not None:
-            self._ticker.stop()
-        try:
-            if self._live is not None:
-                self._live.close()
-            self._write()
-        except Exception:  # a stream that is gone must not change how the run ended
-            pass
+            self._ticker.stop(BRIEFLY)
+        if self.screen is not None and self._frames is not None:
+            self.screen.leave(self._frames, words)
 
     def summary(self, result: RunResult, stream: TextIO) -> str:
         """The closing words, as that stream can show them."""
@@ -73,6 +109,11 @@ class Progress:
         lines = summary(self.tally, result, wide, Signs(stream.encoding))
         show = coloured if has_colours(stream) else plain
         return "".join(show(line) + "\n" for line in lines)
+
+    def _tick(self) -> None:
+        assert self._lines is not None
+        self._lines.pulse(time.time())
+        self._write()
 
     def _write(self) -> None:
         if self._lines is not None and self._stream is not None and self._lines.pending:
@@ -93,30 +134,3 @@ class _Waking:
         self._lines(event)
         if self._lines.pending:
             self._wake()
-
-
-def is_live(stream: TextIO) -> bool:
-    """Whether a table can be drawn in place there."""
-    return _is_terminal(stream) and os.environ.get("TERM") != "dumb" and find_spec("rich") is not None
-
-
-def has_colours(stream: TextIO) -> bool:
-    """Whether colours are wanted there: https://no-color.org."""
-    return _is_terminal(stream) and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
-
-
-def _is_terminal(stream: TextIO) -> bool:
-    try:
-        return stream.isatty()
-    except (ValueError, OSError):
-        return False
-
-
-def wide_of(stream: TextIO) -> int:
-    """Cells of a line: those of the terminal, and no end where there is none."""
-    if not _is_terminal(stream):
-        return 100_000
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or 80
-    except (ValueError, OSError):
-        return 80

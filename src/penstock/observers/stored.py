@@ -12,10 +12,10 @@ from penstock.core.history import StoredRun
 from penstock.core.model import Failure, NodeStatus, RunStatus
 from penstock.core.stored import StoredNode
 
-from .lines import first
 from .marks import Signs
 from .page import Line, Span, coloured, cut, cut_line, duration, fill, many, plain, width
-from .progress import has_colours, wide_of
+from .streams import has_colours, wide_of
+from .words import first
 
 NAMES = 40
 MANY = 100

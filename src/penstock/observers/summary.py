@@ -11,10 +11,11 @@ from penstock.core.model import Failure, NodeStatus, RunStatus
 from penstock.core.result import NodeResult, RunResult
 from penstock.core.visible import one_line
 
-from .lines import first
 from .marks import Signs
 from .page import Line, Span, cut, cut_line, duration, fill, many, width
-from .tally import Row, Tally
+from .rows import Row
+from .tally import Tally
+from .words import first
 
 NAMES = 40
 MANY_STEPS = 50

@@ -1,133 +1,47 @@
 """Counts per step, folded from the events of a run. Pure: no clock and no output.
 
-The engine's thread folds while another thread may look: every count is one number or the length of one set,
-so that a look sees numbers a moment old, never broken ones.
+The engine's thread folds while another thread may look: every count is one number or the length of one dict,
+so that a look sees numbers a moment old, never broken ones. A look costs what has changed since the last one,
+not what the run is made of: a row that an event touches is put into a queue, and whoever looks empties it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from penstock.core import events
 from penstock.core.graph import Graph
 from penstock.core.model import Failure, NodeStatus, Quorum, RunStatus
+from penstock.core.outline import Outline
 
-KEPT_FAILURES = 5
-"""Failures of one step that are kept whole; the others are counted."""
+from .rows import KEPT_FAILURES, Fan, Row
 
-Items = tuple[int | str, ...]
+BUSY = (NodeStatus.RUNNING, NodeStatus.RETRYING, NodeStatus.WAITING)
 
-
-class Fan:
-    """How many items a map has, shared by all steps of it.
-
-    Attributes:
-        source: The step whose value is mapped over.
-        size: Items so far, over all outer items.
-        opened: Whether the number means anything yet.
-    """
-
-    __slots__ = ("opened", "size", "source")
-
-    def __init__(self, source: Row) -> None:
-        self.source = source
-        self.size = 0
-        self.opened = False
-
-
-class Row:
-    """One step.
-
-    Attributes:
-        id: Its id.
-        depth: How many maps enclose it.
-        fan: Its innermost map, or None.
-        running, retrying, waiting: Indices of what is in that state now; a step outside maps is ``()``.
-        succeeded, failed, skipped, cancelled: How many have ended like that.
-        attempts: How many attempts were started.
-        began, ended: When the first started and the last ended; None while nothing has.
-        whole: The status of the step as a whole, where it ended without any item.
-        failures: Pairs (path, failure), the first few.
-        skip: Why it, or an item of it, was skipped last.
-        progress: What it says of itself.
-    """
-
-    __slots__ = (
-        "attempts", "began", "cancelled", "depth", "ended", "failed", "failures", "fan", "id", "progress",
-        "retrying", "running", "skip", "skipped", "succeeded", "trouble", "waiting", "whole",
-    )  # fmt: skip
-
-    def __init__(self, id: str, depth: int) -> None:
-        self.id = id
-        self.depth = depth
-        self.fan: Fan | None = None
-        self.running: set[Items] = set()
-        self.retrying: set[Items] = set()
-        self.waiting: set[Items] = set()
-        self.succeeded = self.failed = self.skipped = self.cancelled = self.attempts = 0
-        self.began: float | None = None
-        self.ended: float | None = None
-        self.whole: NodeStatus | None = None
-        self.failures: list[tuple[str, Failure]] = []
-        self.skip: events.NodeSkipped | None = None
-        self.trouble: Failure | None = None
-        self.progress: events.Progressed | None = None
-
-    @property
-    def done(self) -> int:
-        """Calls, or items, that have ended."""
-        return self.succeeded + self.failed + self.skipped + self.cancelled
-
-    @property
-    def total(self) -> int | None:
-        """Items in all, as far as known; None outside maps and before the map has opened."""
-        return self.fan.size if self.fan is not None and self.fan.opened else None
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing of it is still to come."""
-        if self.whole is not None:
-            return True
-        if self.fan is None:
-            return self.done > 0
-        return self.fan.opened and self.done >= self.fan.size and self.fan.source.finished
-
-    @property
-    def status(self) -> NodeStatus:
-        """Where it stands as a whole. A map with failures counts as failed: whether they are let pass is not
-        for a tally to say."""
-        if self.whole is not None:
-            return self.whole
-        if self.running:
-            return NodeStatus.RUNNING
-        if self.retrying:
-            return NodeStatus.RETRYING
-        if self.waiting:
-            return NodeStatus.WAITING
-        if not self.finished:
-            return NodeStatus.RUNNING if self.done else NodeStatus.PENDING
-        if self.failed:
-            return NodeStatus.FAILED
-        if self.cancelled:
-            return NodeStatus.CANCELLED
-        return NodeStatus.SKIPPED if self.skipped and not self.succeeded else NodeStatus.SUCCEEDED
+_GOING = (RunStatus.PENDING, RunStatus.RUNNING)
 
 
 class Tally:
     """An observer that counts.
 
     Args:
-        graph: What runs; a run of a part of it shows that part only.
+        graph: What runs, or its outline; a run of a part of it shows that part only.
 
     Attributes:
         rows: By id, in the order of definition.
         flow, run_id, began, ended, status: Of the run.
         cancelling: Why it was asked to end; None if it was not.
         last_failed: Path and failure of the latest.
+        most: Attempts that may run at the same time; None for no bound.
+        needs: By id, those of each step, as the run says them.
+        busy: Steps of which something runs, waits or is to be tried again, as of the last look.
+        broken: Steps that have failed, as of the last look.
+        moved: Told of each step whose status has changed since the last look, and the status it had.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph | Outline) -> None:
         self.flow = graph.name
         self.run_id = ""
         self.status = RunStatus.PENDING
@@ -135,23 +49,16 @@ class Tally:
         self.ended: float | None = None
         self.cancelling: str | None = None
         self.last_failed: tuple[str, Failure] | None = None
-        rows = [
-            Row(node.id, graph.scopes[scope].depth)
-            for node, scope in zip(graph.nodes, graph.scope_of, strict=True)
-        ]
-        fans = [None, *(Fan(rows[scope.source]) for scope in graph.scopes[1:])]
-        for row, scope in zip(rows, graph.scope_of, strict=True):
-            row.fan = fans[scope]
-        self.rows = {row.id: row for row in rows}
-        self._streams: dict[str, list[Fan]] = {}
-        for fan in fans[1:]:
-            assert fan is not None
-            self._streams.setdefault(fan.source.id, []).append(fan)
-        self._quorums: dict[str, list[Quorum]] = {}
-        for node in graph.nodes:
-            for need in node.needs:
-                if isinstance(need.failures, Quorum):
-                    self._quorums.setdefault(need.node, []).append(need.failures)
+        self.most: int | None = None
+        self.needs: tuple[tuple[str, tuple[str, ...]], ...] = ()
+        self._fans: dict[str, list[Fan]] = {}
+        self.rows = {row.id: row for row in self._made(graph)}
+        self._quorums = _quorums(graph) if isinstance(graph, Graph) else {}
+        self._touched: deque[Row] = deque()
+        self.busy: dict[str, Row] = {}
+        self.broken: dict[str, Row] = {}
+        self.moved: Callable[[Row, NodeStatus], None] | None = None
+        self._counts = {NodeStatus.PENDING: len(self.rows)}
         self._folds: dict[type[Any], Callable[[Any], None]] = {
             events.NodeStarted: self._started,
             events.NodeSucceeded: self._succeeded,
@@ -166,23 +73,82 @@ class Tally:
             events.NodeFolded: self._interrupted,
             events.RestSkipped: self._rest_skipped,
             events.Progressed: self._progressed,
+            events.Logged: self._logged,
             events.RunStarted: self._run_started,
             events.CancelAsked: self._cancel_asked,
             events.RunFinished: self._run_finished,
         }
+
+    def _made(self, graph: Graph | Outline) -> Iterator[Row]:
+        if isinstance(graph, Graph):
+            ids = [node.id for node in graph.nodes]
+            scope_of = graph.scope_of
+            scopes = [(scope.parent, ids[scope.source]) for scope in graph.scopes[1:]]
+        else:
+            ids = [node.id for node in graph.nodes]
+            scope_of = [node.scope for node in graph.nodes]
+            scopes = [(scope.parent, scope.source) for scope in graph.scopes[1:]]
+        depths = [0]
+        for parent, _ in scopes:
+            depths.append(depths[parent] + 1)
+        rows = {id: Row(id, depths[scope]) for id, scope in zip(ids, scope_of, strict=True)}
+        fans: list[Fan | None] = [None]
+        for _, source in scopes:
+            fan = Fan(rows[source])
+            fans.append(fan)
+            self._fans.setdefault(source, []).append(fan)
+        for row, scope in zip(rows.values(), scope_of, strict=True):
+            row.fan = within = fans[scope]
+            if within is not None:
+                within.rows.append(row)
+        return iter(rows.values())
 
     def __call__(self, event: Any) -> None:
         fold = self._folds.get(event.__class__)
         if fold is not None:
             fold(event)
 
+    def recall(self, before: Iterable[Any]) -> None:
+        """Counts what was before the run was resumed; what is not in it any more is left out."""
+        for event in before:
+            try:
+                self(event)
+            except KeyError:
+                continue
+
+    # --- a look -------------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Brings `counts`, `busy` and `broken` up to date. One thread at a time."""
+        touched = self._touched
+        while touched:
+            row = touched.popleft()
+            row.touched = False  # before it is read: what is folded from now on touches it again
+            status, was = row.status, row.known
+            if row.finished and not row.over:
+                row.over = True
+                for fan in self._fans.get(row.id, ()):
+                    self._touch(fan.rows)
+            if status is was:
+                continue
+            row.known = status
+            self._counts[was] -= 1
+            self._counts[status] = self._counts.get(status, 0) + 1
+            if status in BUSY:
+                self.busy[row.id] = row
+            elif was in BUSY:
+                del self.busy[row.id]
+            if status is NodeStatus.FAILED:
+                self.broken[row.id] = row
+            elif was is NodeStatus.FAILED:
+                del self.broken[row.id]
+            if self.moved is not None:
+                self.moved(row, was)
+
     def counts(self) -> dict[NodeStatus, int]:
         """Steps by status."""
-        found: dict[NodeStatus, int] = {}
-        for row in self.rows.values():
-            status = row.status
-            found[status] = found.get(status, 0) + 1
-        return found
+        self.look()
+        return {status: count for status, count in self._counts.items() if count}
 
     def missed(self, path: events.NodePath) -> str:
         """What to say of a map as a whole that something else goes back to: its quorum is out of reach, for
@@ -196,49 +162,64 @@ class Tally:
         had = "" if items is None else f": it has {items:,} item{'' if items == 1 else 's'}"
         return f"{which} of {str(path)!r} cannot be reached{had}"
 
-    def active(self) -> Iterator[Row]:
-        """The steps of which something runs, waits or is to be tried again."""
-        return (row for row in self.rows.values() if row.running or row.retrying or row.waiting)
+    # --- folds --------------------------------------------------------------------------------------------
+
+    def _touch(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            if not row.touched:
+                row.touched = True
+                self._touched.append(row)
 
     def _started(self, event: events.NodeStarted) -> None:
-        id, items = event.path
+        (id, items), _, at = event
         row = self.rows[id]
-        row.running.add(items)
+        row.running[items] = at
         row.attempts += 1
         if row.retrying:
-            row.retrying.discard(items)
+            row.retrying.pop(items, None)
         if row.began is None:
-            row.began = event.at
+            row.began = at
+        if not row.touched:
+            row.touched = True
+            self._touched.append(row)
 
     def _succeeded(self, event: events.NodeSucceeded) -> None:
         id, items = event.path
         row = self.rows[id]
-        row.running.discard(items)
-        if row.waiting:
-            row.waiting.discard(items)
+        if row.quiet:
+            row.running.pop(items, None)
+        else:
+            row.leave(items)
         row.ended = event.ended
         if len(items) == row.depth:
             row.succeeded += 1
         elif not items:
             row.whole = NodeStatus.SUCCEEDED
+        if not row.touched:
+            row.touched = True
+            self._touched.append(row)
 
     def _retrying(self, event: events.NodeRetrying) -> None:
         id, items = event.path
         row = self.rows[id]
-        row.retrying.add(items)
-        row.running.discard(items)
+        row.leave(items)
+        row.retrying[items] = event
+        row.quiet = False
         row.trouble = event.failure
+        self._touch((row,))
 
     def _failed(self, event: events.NodeFailed) -> None:
         id, items = event.path
         row = self.rows[id]
-        self._leave(row, items)
+        row.leave(items)
         row.failed += 1
         row.ended = event.ended
         row.trouble = event.failure
         self.last_failed = (str(event.path), event.failure)
+        row.last_failed = (items, event.failure)
         if len(row.failures) < KEPT_FAILURES:
             row.failures.append(self.last_failed)
+        self._touch((row,))
 
     def _skipped(self, event: events.NodeSkipped) -> None:
         id, items = event.path
@@ -250,63 +231,96 @@ class Tally:
             row.whole = NodeStatus.SKIPPED
         elif row.fan is not None:
             row.fan.opened = True
+            self._touch(row.fan.rows)
+        self._touch((row,))
 
     def _rest_skipped(self, event: events.RestSkipped) -> None:
         for id in event.nodes:
             row = self.rows[id]
             row.skipped += event.size
             row.skip = events.NodeSkipped(events.NodePath(id), event.cause, event.because)
+            self._touch((row,))
 
     def _cancelled(self, event: events.NodeCancelled) -> None:
         id, items = event.path
         row = self.rows[id]
-        self._leave(row, items)
+        row.leave(items)
         row.ended = event.ended
         if len(items) == row.depth:
             row.cancelled += 1
         elif not items:
             row.whole = NodeStatus.CANCELLED
-
-    @staticmethod
-    def _leave(row: Row, items: Items) -> None:
-        row.running.discard(items)
-        row.retrying.discard(items)
-        row.waiting.discard(items)
+        self._touch((row,))
 
     def _expanded(self, event: events.NodeExpanded) -> None:
         fan = self.rows[event.path.node].fan
         if fan is not None:
             fan.size += event.size or 0
             fan.opened = True
+            fan.grows = fan.grows or event.size is None
+            self._touch(fan.rows)
 
     def _yielded(self, event: events.NodeYielded) -> None:
-        for fan in self._streams.get(event.path.node, ()):
+        for fan in self._fans.get(event.path.node, ()):
             fan.size += 1
 
     def _waiting(self, event: events.NodeWaiting) -> None:
         id, items = event.path
         row = self.rows[id]
-        row.waiting.add(items)
+        row.waiting[items] = event
+        row.quiet = False
         if row.began is None:
             row.began = event.at
+        self._touch((row,))
 
     def _interrupted(self, event: events.NodeInterrupted | events.NodeFolded) -> None:
         id, items = event.path
         row = self.rows[id]
-        row.running.discard(items)
+        row.running.pop(items, None)
         row.attempts -= 1
+        self._touch((row,))
 
     def _progressed(self, event: events.Progressed) -> None:
-        self.rows[event.path.node].progress = event
+        id, items = event.path
+        row = self.rows[id]
+        if items in row.running:  # what arrives after its end would stay for ever
+            row.told[items] = event
+            row.quiet = False
+
+    def _logged(self, event: events.Logged) -> None:
+        id, items = event.path
+        row = self.rows[id]
+        if items in row.running:
+            row.said[items] = event
+            row.quiet = False
 
     def _run_started(self, event: events.RunStarted) -> None:
         self.run_id, self.flow, self.began = event.run_id, event.flow, event.at
+        self.most = event.options.get("max_concurrency")
+        self.needs = event.shape
         self.status = RunStatus.RUNNING
         if len(event.shape) != len(self.rows):
             self.rows = {id: self.rows[id] for id, _ in event.shape}
+            self._counts = {}
+            for row in self.rows.values():
+                self._counts[row.known] = self._counts.get(row.known, 0) + 1
 
     def _cancel_asked(self, event: events.CancelAsked) -> None:
         self.cancelling = event.reason
 
     def _run_finished(self, event: events.RunFinished) -> None:
         self.status, self.ended = event.status, event.at
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has ended."""
+        return self.status not in _GOING
+
+
+def _quorums(graph: Graph) -> dict[str, list[Quorum]]:
+    found: dict[str, list[Quorum]] = {}
+    for node in graph.nodes:
+        for need in node.needs:
+            if isinstance(need.failures, Quorum):
+                found.setdefault(need.node, []).append(need.failures)
+    return found

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from penstock.core.errors import StoreError, ValueLost
-from penstock.core.storage import Claim, Letter, Owner, Page, RunEntry
+from penstock.core.storage import Claim, Letter, Note, Owner, Page, RunEntry
 
 from . import rules
 
@@ -31,9 +31,11 @@ class MemoryStore:
         self._runs: dict[str, RunEntry] = {}  # the oldest first
         self._rows: dict[str, list[str]] = {}
         self._letters: dict[str, list[Letter]] = {}
+        self._notes: dict[str, dict[int, Note]] = {}  # by id, the oldest first
+        self._progress: dict[str, dict[str, int]] = {}  # by run and path, the id of the latest
         self._used: dict[str, set[str]] = {}  # digests, by run
         self._values: dict[str, bytes] = {}
-        self._numbers = self._letter_ids = 0
+        self._numbers = self._letter_ids = self._note_ids = 0
         self._forked = False
 
     # Catalog
@@ -51,6 +53,7 @@ class MemoryStore:
                 rows=0, tags=dict(entry.tags), about=dict(entry.about),
             )  # fmt: skip
             self._rows[entry.run_id], self._letters[entry.run_id] = [], []
+            self._notes[entry.run_id], self._progress[entry.run_id] = {}, {}
             self._used[entry.run_id] = set()
             self._write(entry.run_id, page._replace(status=page.status or entry.status), entry.updated)
             return claim
@@ -87,6 +90,7 @@ class MemoryStore:
                 if entry is not None and rules.free(entry, self._clock()):
                     for kept in (self._runs, self._rows, self._letters, self._used):
                         kept.pop(run_id)
+                    del self._notes[run_id], self._progress[run_id]
                     gone += 1
             return gone
 
@@ -192,6 +196,39 @@ class MemoryStore:
     def letters(self, run_id: str, after: int = 0) -> list[Letter]:
         with self._held():
             return [letter for letter in self._letters.get(run_id, ()) if letter.id > after]
+
+    # Notes
+
+    def note(self, run_id: str, notes: Sequence[Note]) -> None:
+        for one in notes:
+            rules.check_note(one)
+        with self._held():
+            if run_id not in self._runs:
+                raise rules.not_found(run_id)
+            kept, latest = self._notes[run_id], self._progress[run_id]
+            for one in notes:
+                self._note_ids += 1
+                kept[self._note_ids] = one._replace(at=float(one.at), id=self._note_ids)
+                if one.kind == rules.PROGRESS:
+                    kept.pop(latest.get(one.path, 0), None)
+                    latest[one.path] = self._note_ids
+
+    def notes(
+        self,
+        run_id: str,
+        after: int = 0,
+        *,
+        kind: str | None = None,
+        node: str | None = None,
+        limit: int | None = None,
+    ) -> list[Note]:
+        with self._held():
+            found = [
+                one
+                for one in self._notes.get(run_id, {}).values()
+                if one.id > after and kind in (None, one.kind) and node in (None, one.node)
+            ]
+            return found if limit is None else found[: max(limit, 0)]
 
     # The whole
 

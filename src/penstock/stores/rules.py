@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from math import isfinite
 
 from penstock.core.errors import ClaimLost, RunBusy, RunExists, RunNotFound, StoreError
 from penstock.core.owners import is_dead
-from penstock.core.storage import Claim, Owner, Page, RunEntry
+from penstock.core.storage import Claim, Note, Owner, Page, RunEntry
 
 DRIVEN = ("running", "pending")
+
+PROGRESS = "progress"
+"""The kind of notes of which each path has but one."""
+
+_LARGEST = 1 << 63
 
 
 def ends(status: str | None) -> bool:
@@ -111,6 +117,18 @@ def with_owner(entry: RunEntry, owner: Owner, expires: float, now: float) -> Run
 def check_page(page: Page) -> None:
     for row in page.rows:
         check_text(row)
+
+
+def check_note(note: Note) -> None:
+    """Refuses a note that not every store could keep.
+
+    Raises:
+        StoreError: It has a text with half of a surrogate pair, or no time, or a token that cannot be.
+    """
+    for text in (note.kind, note.node, note.path, note.body):
+        check_text(text)
+    if not (isfinite(note.at) and 0 <= note.token < _LARGEST):
+        raise StoreError(f"a note of {note.path} says what cannot be: token {note.token}, at {note.at}")
 
 
 def can_be_text(text: str) -> bool:

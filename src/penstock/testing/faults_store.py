@@ -8,9 +8,11 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from penstock.core.errors import StoreBusy, StoreError, StoreFull
-from penstock.core.storage import Claim, Letter, Owner, Page, RunEntry, Store
+from penstock.core.storage import Claim, Letter, Note, Owner, Page, RunEntry, Store
 
 T = TypeVar("T")
+
+_ASIDE = ("note", "notes")
 
 
 def full() -> StoreError:
@@ -45,9 +47,11 @@ class FaultyStore:
         times: How many calls fail from there on; None for all of them, until `mend`.
         error: Makes what they raise.
         late: They do their work, and the answer is lost.
-        only: Names of the methods that are counted; by default all that a run calls.
+        only: Names of the methods that are counted; by default all that a run calls at a moment that can be
+            foretold: not those of notes, which are written now and then.
 
     Attributes:
+        url, durable: Those of the other store.
         calls: Names of the methods that were called and counted, in order.
         failed: Those of them that have failed.
     """
@@ -63,6 +67,8 @@ class FaultyStore:
         only: Sequence[str] = (),
     ) -> None:
         self._store = store
+        self.url = store.url
+        self.durable = store.durable
         self._at = at
         self._times = times
         self._error = error
@@ -74,14 +80,6 @@ class FaultyStore:
 
     def __repr__(self) -> str:
         return f"<faulty store: call {self._at} of {len(self.calls)}, {len(self.failed)} failed>"
-
-    @property
-    def url(self) -> str:
-        return self._store.url
-
-    @property
-    def durable(self) -> bool:
-        return self._store.durable
 
     def mend(self) -> None:
         """From now on nothing fails any more."""
@@ -95,7 +93,7 @@ class FaultyStore:
         raise self._error()
 
     def _strikes(self, name: str) -> bool:
-        if self._only and name not in self._only:
+        if name not in self._only if self._only else name in _ASIDE:
             return False
         with self._lock:
             self.calls.append(name)
@@ -152,6 +150,21 @@ class FaultyStore:
 
     def letters(self, run_id: str, after: int = 0) -> list[Letter]:
         return self._call("letters", lambda: self._store.letters(run_id, after))
+
+    def note(self, run_id: str, notes: Sequence[Note]) -> None:
+        self._call("note", lambda: self._store.note(run_id, notes))
+
+    def notes(
+        self,
+        run_id: str,
+        after: int = 0,
+        *,
+        kind: str | None = None,
+        node: str | None = None,
+        limit: int | None = None,
+    ) -> list[Note]:
+        more: dict[str, Any] = {"kind": kind, "node": node, "limit": limit}
+        return self._call("notes", lambda: self._store.notes(run_id, after, **more))
 
     def check(self) -> list[str]:
         return self._store.check()

@@ -12,8 +12,9 @@ A store that outlives its process also says how to open it a second time, with `
 from __future__ import annotations
 
 from .store_claims import ClaimsContract
+from .store_notes import NotesContract
 from .store_runs import RunsContract
 
 
-class StoreContract(RunsContract, ClaimsContract):
-    """All of it: runs and rows, claims, letters, values, deleting, many threads."""
+class StoreContract(RunsContract, ClaimsContract, NotesContract):
+    """All of it: runs and rows, claims, letters, values, notes, deleting, many threads."""

@@ -94,6 +94,7 @@ def _prepared(arguments: argparse.Namespace, place: places.Place, run: StoredRun
         },
         configured={"runner": None if arguments.runner else config.runner},
         keeping=Keeping(place, run.run_id, hint, arguments.target, run),
+        looks=driving.looks(arguments),
     )
 
 

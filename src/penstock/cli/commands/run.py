@@ -77,6 +77,7 @@ def _prepared(arguments: argparse.Namespace) -> Drive:
         how=lambda **observers: config.how(**said, **more, **observers),
         configured={word: getattr(config, word) for word in CONFIGURED if word not in said},
         keeping=_keeping(arguments, target),
+        looks=driving.looks(arguments),
     )
 
 

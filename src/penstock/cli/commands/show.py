@@ -45,12 +45,12 @@ def execute(arguments: argparse.Namespace) -> int:
         except KeyError as error:
             raise Misuse(str(error)) from None
         if arguments.step is None and not arguments.events:
-            for line in _next(run, place):
+            for line in ["", *lines] if (lines := what_is_next(run, place)) else []:
                 show(wiring.shown(line) + "\n")
     return exits.SUCCEEDED
 
 
-def _next(run: StoredRun, place: places.Place) -> list[str]:
+def what_is_next(run: StoredRun, place: places.Place) -> list[str]:
     """What may be done about a run that has not succeeded."""
     lines = [
         f"to answer: {places.approve_line(place, run.run_id, gate.path, gate.takes)}"
@@ -59,7 +59,7 @@ def _next(run: StoredRun, place: places.Place) -> list[str]:
     ]
     if run.status is not RunStatus.SUCCEEDED and not run.is_driven:
         lines.append(f"to go on: {places.resume_line(place, run.run_id)}")
-    return ["", *lines] if lines else []
+    return lines
 
 
 def _whole(run: StoredRun, path: str | None) -> dict[str, Any]:

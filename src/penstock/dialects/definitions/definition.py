@@ -107,6 +107,10 @@ class PipelineDefinition(_Kept, Record):
             )
         return found
 
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """What a notebook shows."""
+        return wiring.pictured(self, self.graph)
+
     def graph(self) -> Graph:
         """Its graph, to look at.
 

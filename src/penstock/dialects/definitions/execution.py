@@ -9,6 +9,7 @@ from typing import Any, cast
 from penstock import wiring
 from penstock.core.errors import InputError
 from penstock.core.model import Failure, NodeStatus, RunOptions, RunStatus, SkipCause
+from penstock.core.ports import AtOnce
 from penstock.core.result import NodeResult, RunResult
 
 from .context import PipelineContext
@@ -50,7 +51,7 @@ class Execution:
             kept: `targets`, `store`, `run_id` and `target`, as of `wiring.prepared`.
         """
         token = self.shared.context.cancel_token
-        observers = () if token is None else (self.shared.look,)
+        observers = () if token is None else (AtOnce(self.shared.look),)
         graph, inputs, run_id = self.made.graph, {"input": self.input}, kept.get("run_id")
         if kept.get("store") is not None:
             self.shared.keep(run_id, wiring.texts(graph))
@@ -94,7 +95,7 @@ class Execution:
                 elif more.get("skipped") is True:
                     warnings.append(f"stage {id!r} was skipped: {more.get('reason', 'it says no more')}")
         told = RunResult(ended.run_id, ended.status, ended.nodes, outputs, warnings=tuple(warnings))
-        for name in ("began", "duration", "tolerated", "abandoned", "reason"):
+        for name in ("began", "duration", "tolerated", "abandoned", "reason", "usage", "stored", "page"):
             setattr(told, name, getattr(ended, name))
         return told
 

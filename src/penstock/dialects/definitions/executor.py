@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from typing import Any
 
 from penstock.core.errors import InputError
 from penstock.core.model import RunOptions
+from penstock.core.result import RunResult
 from penstock.core.storage import StoreWord
 
 from .context import PipelineContext
@@ -29,6 +31,7 @@ class PipelineExecutor:
     def __init__(self, store: StoreWord = None) -> None:
         self._restarts = Restarts(store)
         self._running: list[Execution] = []
+        self._last: RunResult | None = None
 
     async def execute(
         self,
@@ -71,7 +74,8 @@ class PipelineExecutor:
         with self._restarts.begin(asked) as execution:
             self._running.append(execution)
             try:
-                result = execution.finished(await execution.arun())
+                self._last = ended = await execution.arun()
+                result = execution.finished(ended)
             finally:
                 self._running.remove(execution)
             self._restarts.ended(asked, execution, result)
@@ -88,6 +92,18 @@ class PipelineExecutor:
             raise InputError(f"no execution with a stage {stage_id!r} is under way here")
         for one in found:
             one.prepared.engine.answer(stage_id, value)
+
+    def report(self, path: str | PathLike[str]) -> None:
+        """Writes the run report of the execution that ended last: one HTML file that needs nothing else.
+
+        Raises:
+            OSError: It cannot be written.
+            RuntimeError: None has ended yet.
+            StoreError: The run's store cannot be read.
+        """
+        if self._last is None:
+            raise RuntimeError("there is nothing to report yet: no execution has ended")
+        self._last.report(path)
 
     def forget(self) -> None:
         """Lets go of all that is kept: the next execution begins at the beginning. In a store it stays.

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, TypedDict, Unpack
 from uuid import uuid4
 
+from penstock import wiring
 from penstock.core.amounts import is_whole, shown
 from penstock.core.errors import InputError, nearest
 from penstock.core.graph import Graph
@@ -183,6 +184,10 @@ class Pipeline:
         """Sets what the context of every later run begins with."""
         self.context[key] = value
         return self
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """What a notebook shows."""
+        return wiring.pictured(self, self.graph)
 
     def graph(self) -> Graph:
         """The graph that a run would run.

@@ -10,7 +10,7 @@ from penstock import wiring
 from penstock.core.errors import PenstockError
 from penstock.core.events import NodeCancelled, NodeFailed, NodeRetrying
 from penstock.core.model import Failure, NodeStatus, RunOptions, RunStatus, SkipCause
-from penstock.core.ports import Pool, Runner
+from penstock.core.ports import AtOnce, Pool, Runner
 from penstock.core.result import NodeResult, RunResult
 
 from .context import Hooked, Shared
@@ -92,7 +92,7 @@ class Run:
         if options is None:
             options = RunOptions()
         if isinstance(options, RunOptions):  # anything else is refused by wiring
-            observers = (self.observe, *options.observers) if self._hooked else options.observers
+            observers = (AtOnce(self.observe), *options.observers) if self._hooked else options.observers
             at_once = min(workers, options.max_concurrency or workers)
             on_failure = "drain" if fail_fast else "continue"
             options = _but(options, on_failure=on_failure, observers=observers, max_concurrency=at_once)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from os import PathLike
 from typing import Any, TypedDict, Unpack, cast
 
 from penstock.core.amounts import check_seconds, is_whole, shown
@@ -98,6 +99,18 @@ class PipelineResult:
     def __reduce__(self) -> tuple[Any, ...]:
         # The engine's account holds what runs hold, and stays here.
         return type(self), (self.pipeline_id, self.status, self.stages, self.start_time, self.end_time)
+
+    def report(self, path: str | PathLike[str]) -> None:
+        """Writes the run report: one HTML file that needs nothing else.
+
+        Raises:
+            OSError: It cannot be written.
+            StoreError: The run's store cannot be read.
+            TypeError: The result comes from elsewhere, and has no account of the run.
+        """
+        if self.run is None:
+            raise TypeError(f"the result of pipeline {self.pipeline_id!r} has no account of the run")
+        self.run.report(path)
 
     @property
     def duration_ms(self) -> float:

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from os import PathLike
 from typing import Any, TypeVar, Unpack, overload
 
 from penstock.core.amounts import shown
@@ -13,10 +14,10 @@ from penstock.core.errors import GraphError, InputError, RunCancelled, nearest
 from penstock.core.gate import Gate
 from penstock.core.graph import Graph
 from penstock.core.model import NOTHING, Input, Node, RunOptions, RunStatus
-from penstock.core.ports import Pool, Runner
+from penstock.core.ports import AtOnce, Pool, Runner
 from penstock.core.result import RunResult
 from penstock.core.storage import StoreWord
-from penstock.wiring import Prepared, prepared
+from penstock.wiring import Prepared, pictured, prepared
 from penstock.wiring import run as run_graph
 
 from .config import PipelineConfig, StepConfig, StepOptions, step_names
@@ -143,6 +144,10 @@ class PipelineExecutor:
         gate = Gate(f"Step {name!r}", prompt, type, timeout, default)
         return self.add_step(name, gate, depends_on, timeout=timeout, skip_on_error=skip_on_error)
 
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """What a notebook shows."""
+        return pictured(self, self.graph)
+
     def graph(self) -> Graph:
         """The graph that the steps make.
 
@@ -263,6 +268,18 @@ class PipelineExecutor:
         """The results of the last run, or of the one that goes on, as it stands; empty before the first."""
         return {} if self._run is None else self._run.results()
 
+    def report(self, path: str | PathLike[str]) -> None:
+        """Writes the run report of the last run: one HTML file that needs nothing else.
+
+        Raises:
+            OSError: It cannot be written.
+            RuntimeError: No run has ended yet.
+            StoreError: The run's store cannot be read.
+        """
+        if self._run is None or self._run.last is None:
+            raise RuntimeError("there is nothing to report yet: no run has ended")
+        self._run.last.report(path)
+
     def reset(self) -> None:
         """Forgets the last run; the steps stay.
 
@@ -322,7 +339,7 @@ class PipelineExecutor:
         if targets is None or targets:
             given = RunOptions() if options is None else options
             if isinstance(given, RunOptions):
-                given = _merged(given, self.config, [run] if self._told else [])
+                given = _merged(given, self.config, [AtOnce(run)] if self._told else [])
             how = {"targets": targets, "runner": runner, "options": given, **kept}
             run.prepared = prepared(graph, {}, **how)
             for step in self._steps.values() if self._told else ():

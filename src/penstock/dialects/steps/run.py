@@ -11,7 +11,7 @@ from typing import Any
 
 from penstock.core import events
 from penstock.core.model import Failure, NodeStatus, SkipCause
-from penstock.core.result import NodeResult
+from penstock.core.result import NodeResult, RunResult
 from penstock.wiring import Prepared
 
 from .config import StepConfig
@@ -33,11 +33,13 @@ class Run:
     Attributes:
         steps: As given.
         prepared: What runs; None before it is ready, and after its end.
+        last: What it has come to; None before its end.
     """
 
     def __init__(self, steps: Mapping[str, Step]) -> None:
         self.steps = dict(steps)
         self.prepared: Prepared | None = None
+        self.last: RunResult | None = None
         self._results: dict[str, StepResult] = {}
         self._telling: set[asyncio.Task[None]] = set()
 
@@ -60,7 +62,9 @@ class Run:
 
     def ended(self) -> None:
         """Puts down the results, now that it has come to its end."""
-        self._results, self.prepared = self._translated(), None
+        assert self.prepared is not None
+        self._results, self.last = self._translated(), self.prepared.result()
+        self.prepared = None
 
     def results(self) -> dict[str, StepResult]:
         """The results as they stand."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from penstock import wiring
 from penstock.core.graph import Graph
 from penstock.core.model import RunOptions
-from penstock.core.ports import Pool, Runner
+from penstock.core.ports import AtOnce, Pool, Runner
 
 from .errors import WorkflowError
 from .tasks import NEVER, Results, Task
@@ -76,7 +76,7 @@ class Run:
         fields["max_concurrency"] = _smaller(given.max_concurrency, how.max_concurrent)
         if how.progress_callback is not None:
             teller = Teller(how.name, self.tasks, self.view, how.progress_callback)
-            fields["observers"] = (teller, *given.observers)
+            fields["observers"] = (AtOnce(teller), *given.observers)
         return RunOptions(**fields)
 
     def ended(self) -> None:

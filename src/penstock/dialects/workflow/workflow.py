@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from os import PathLike
 from threading import Lock
 from typing import Any, Unpack
 
@@ -73,6 +74,7 @@ class Workflow:
         self.tasks: dict[str, Task] = {}
         self.task_results: Results = {}
         self._elapsed = 0.0
+        self._last: RunResult | None = None
         self._graph = TaskGraph()
         self._current: Run | None = None
         self._lock = Lock()
@@ -159,6 +161,10 @@ class Workflow:
             CycleError: Their dependencies run in a circle.
         """
         self.graph()
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """What a notebook shows."""
+        return wiring.pictured(self, self.graph)
 
     def graph(self) -> Graph:
         """The graph as it would run now; raises as `validate` does."""
@@ -286,6 +292,18 @@ class Workflow:
             },
         }
 
+    def report(self, path: str | PathLike[str]) -> None:
+        """Writes the run report of the last run: one HTML file that needs nothing else.
+
+        Raises:
+            OSError: It cannot be written.
+            StoreError: The run's store cannot be read.
+            WorkflowError: There was no run yet.
+        """
+        if self._last is None:
+            raise WorkflowError(f"there is nothing to report yet: workflow {self.name!r} has not run")
+        self._last.report(path)
+
     def raise_for_failure(self) -> None:
         """Returns if no task of the last run failed.
 
@@ -321,5 +339,6 @@ class Workflow:
     def _end(self, run: Run) -> None:
         run.ended()
         self.task_results = run.results
-        self._elapsed = run.prepared.result().duration
+        self._last = run.prepared.result()
+        self._elapsed = self._last.duration
         self._current = None

@@ -483,8 +483,8 @@ class Dispatcher:
             self._pass_on(child, job, frame)
         elif op == frames.SAID and job.context is not None:
             try:
-                method, given, named = frame.load()
-                getattr(job.context, method)(*given, **named)
+                method, given = frame.load()
+                getattr(job.context, method)(*given)
             except Exception:  # what cannot be loaded here cannot be said
                 pass
 

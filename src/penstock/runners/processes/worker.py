@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import Context as Variables
 from contextvars import copy_context
 from importlib import import_module
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, NoReturn
 from penstock.core.amounts import shown
 from penstock.core.commands import FAILED, OK, STREAM, TIMED
 from penstock.core.context import Context
-from penstock.core.events import Logged, Progressed
+from penstock.core.events import Logged, Measured, Progressed
 from penstock.core.failures import RetryOn, failure_of
 from penstock.core.returned import UNUSUAL, Written, taken_apart
 from penstock.core.streaming import close, close_after_failure, iterator_of
@@ -194,14 +194,16 @@ class Worker:
             except BaseException as error:
                 return FAILED | frames.UNLOADED, frames.pack(failure_of(error))
             retry_on = task.retry_on
+            call, is_stream = task.call, bool(frame.flag & STREAM)
             if frame.flag & frames.CONTEXT:
                 context = _Told.at(travelled, self, frame.number)
                 if task.context is not None:
                     arguments[task.context] = context
+                call = context.attend(call, stream=is_stream)
             inside = variables.copy()
-            if frame.flag & STREAM:
-                return self._stream(frame.number, task.call, arguments, inside)
-            value = inside.run(task.call, **arguments)
+            if is_stream:
+                return self._stream(frame.number, call, arguments, inside)
+            value = inside.run(call, **arguments)
             if type(value) in UNUSUAL:
                 value = taken_apart(value)
         except BaseException as error:
@@ -253,13 +255,9 @@ class Worker:
         """Whether an attempt was asked to end."""
         return self._words[board.STOPPED] == number
 
-    def say(self, number: int, method: str, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+    def say(self, number: int, method: str, *given: Any) -> None:
         """Has a method of the step's context called in the pool's process."""
-        try:
-            parcel = frames.pack((method, given, named))
-        except Exception:
-            words = {name: value if _is_plain(value) else repr(value) for name, value in named.items()}
-            parcel = frames.pack((method, given, words))
+        parcel = frames.pack((method, given))
         self._send(frames.frame(frames.SAID, parcel, number=number))
 
 
@@ -277,16 +275,20 @@ class _Told(Context):
 
         def say(event: Any) -> None:
             if isinstance(event, Progressed):
-                worker.say(number, "progress", (event.done, event.total, event.text), {})
+                worker.say(number, "progress", event.done, event.total, event.text)
             elif isinstance(event, Logged):
-                worker.say(number, "log", (event.message,), dict(event.fields))
+                if not _is_plain(event):
+                    event = event._replace(fields=_words(event.fields))
+                worker.say(number, "pass_on", event)
+            elif isinstance(event, Measured):
+                worker.say(number, "pass_on", event)
 
         def beat() -> None:
             nonlocal beaten
             now = time.monotonic()
             if now - beaten >= _BEAT:
                 beaten = now
-                worker.say(number, "heartbeat", (), {})
+                worker.say(number, "heartbeat")
 
         made = cls.arrived(travelled, say, beat)
         assert isinstance(made, cls)
@@ -322,6 +324,11 @@ def _stubborn_part(returned: Written) -> tuple[str, Any]:
         except BaseException:
             return f"what the step wrote for {shown(key)}", value
     return "the result", returned.value
+
+
+def _words(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of something that was said, as they can travel."""
+    return {name: value if _is_plain(value) else repr(value) for name, value in fields.items()}
 
 
 def _is_plain(value: Any) -> bool:

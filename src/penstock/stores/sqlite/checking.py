@@ -33,6 +33,7 @@ def problems(connection: Connection, path: str) -> Iterator[str]:
             yield from _rows(connection, path, entry)
         yield from _strays(connection, runs)
         yield from _tags(connection, runs)
+        yield from _notes(connection, runs)
         yield from _others(connection, runs)
     except Error as error:
         yield f"the file cannot be read to its end: {error}"
@@ -67,16 +68,33 @@ def _rows(connection: Connection, path: str, entry: RunEntry) -> Iterator[str]:
 
 
 def _strays(connection: Connection, runs: dict[int, RunEntry]) -> Iterator[str]:
-    """Rows of the journal that belong to no run."""
-    graves = {number for number, _ in connection.execute(sql.GRAVES)}
-    at = 0
+    """Rows of the journal, and notes, that belong to no run."""
+    known = runs.keys() | {number for number, _ in connection.execute(sql.GRAVES)}
+    kinds = [("rows", sql.FIRST_AFTER)]
+    if tables.has_notes(connection):
+        kinds.append(("notes", sql.FIRST_NOTE_AFTER))
+    for what, statement in kinds:
+        at = found = 0
+        while found < _MOST and (row := connection.execute(statement, (at,)).fetchone()):
+            number = row[0] >> records.ROW_BITS
+            if number not in known:
+                found += 1
+                yield f"there are {what} of run {number}, and it is not in the catalog"
+            at = tables.span(number)[1]
+
+
+def _notes(connection: Connection, runs: dict[int, RunEntry]) -> Iterator[str]:
+    if not tables.has_notes(connection):
+        return
     found = 0
-    while found < _MOST and (row := connection.execute(sql.FIRST_AFTER, (at,)).fetchone()):
-        number = row[0] >> records.ROW_BITS
-        if number not in runs and number not in graves:
+    for columns in connection.execute(sql.ALL_NOTES):
+        if not records.is_right(columns[:-1], columns[-1]):
+            entry = runs.get(columns[0] >> records.ROW_BITS)
+            of = "" if entry is None else f" of run {entry.run_id!r}"
+            yield f"a note{of} is not what was written (row {columns[0]} of table 'notes')"
             found += 1
-            yield f"there are rows of run {number}, and it is not in the catalog"
-        at = tables.span(number)[1]
+            if found == _MOST:
+                return
 
 
 def _tags(connection: Connection, runs: dict[int, RunEntry]) -> Iterator[str]:

@@ -10,7 +10,8 @@ from . import statements as sql
 from .driver import Connection, complete_statement
 
 APPLICATION = 0x50454E53  # "PENS", in the head of the file
-VERSION = 1
+VERSION = 2
+WITH_NOTES = 2  # the first version that has them
 
 
 def scripts() -> list[str]:
@@ -21,7 +22,8 @@ def scripts() -> list[str]:
 
 
 def migrate(connection: Connection, path: str, at: int, steps: Sequence[str]) -> str | None:
-    """Brings the tables from version `at` to that of the last step, each step in one transaction.
+    """Brings the tables from version `at` to that of the last step: a new file in one transaction, so that
+    there never is one of an older version, and others in a transaction for each step.
 
     The caller holds the lock between processes. A file that has something in it is copied first.
 
@@ -29,7 +31,8 @@ def migrate(connection: Connection, path: str, at: int, steps: Sequence[str]) ->
         Where the copy is.
     """
     copy = _kept_copy(connection, path, at) if 0 < at < len(steps) else None
-    for number, script in enumerate(steps[at:], at + 1):
+    todo = list(enumerate(steps[at:], at + 1)) if at else [(len(steps), "".join(steps))]
+    for number, script in todo:
         connection.execute(sql.BEGIN)
         try:
             for statement in _statements(script):

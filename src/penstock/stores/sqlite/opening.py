@@ -88,7 +88,7 @@ def look(connection: Connection, path: str) -> State:
         if tables >= _OURS:
             raise damaged(path, "its head is not what was written")
         raise StoreError(f"{path} is a database of another program; choose another place for the store")
-    if version < 1 or not tables >= _OURS:
+    if version < 1 or not tables >= _OURS or (version >= migrations.WITH_NOTES and "notes" not in tables):
         raise damaged(path, "its tables are not what was written")
     too_new = ""
     if version > migrations.VERSION:

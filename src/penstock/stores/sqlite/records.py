@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 from penstock.core.errors import StoreDamaged
-from penstock.core.storage import Letter, Owner, RunEntry
+from penstock.core.storage import Letter, Note, Owner, RunEntry
 
 from .driver import damaged
 
@@ -103,6 +103,23 @@ def letter_of(columns: tuple[Any, ...], path: str) -> Letter:
     if not is_right(columns[:-1], columns[-1]):
         raise _wrong(path, "letters", columns[0])
     return Letter(columns[0], *columns[2:-1])
+
+
+def note_columns(id: int, note: Note) -> tuple[Any, ...]:
+    columns = (id, note.kind, note.node, note.path, note.token, float(note.at), note.body)
+    return (*columns, digest_of(*columns))
+
+
+def note_of(columns: tuple[Any, ...], path: str) -> Note:
+    """The note in a row of `notes`.
+
+    Raises:
+        StoreDamaged: It is not what was written.
+    """
+    if not is_right(columns[:-1], columns[-1]):
+        raise _wrong(path, "notes", columns[0])
+    id, kind, node, where, token, at, body, _ = columns
+    return Note(kind, node, where, token, at, body, id)
 
 
 def is_right(columns: tuple[Any, ...], digest: object) -> bool:

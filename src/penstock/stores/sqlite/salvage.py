@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from penstock.core.errors import PenstockError, StoreDamaged, StoreError, ValueLost
 from penstock.core.owners import here
-from penstock.core.storage import Claim, Page, RunEntry
+from penstock.core.storage import Claim, Note, Page, RunEntry
 from penstock.stores import rules
 from penstock.stores.values import ValueFiles
 
@@ -18,6 +18,8 @@ from . import checking, records, tables
 from . import statements as sql
 from .driver import Connection, Error, connect
 from .store import SqliteStore
+
+_NOTES = 1_000  # that are copied in one transaction
 
 
 def salvage(path: str | os.PathLike[str], to: str | os.PathLike[str]) -> list[str]:
@@ -122,8 +124,32 @@ def _copy(
         return
     for letter in letters:
         store.post(entry.run_id, letter.kind, letter.node, letter.body)
+    lost = _copy_notes(connection, path, entry, store)
+    if lost:
+        left.append(f"run {entry.run_id!r} is there, but {lost}")
     if not rules.ends(entry.status):
         store.release(claim)
+
+
+def _copy_notes(connection: Connection, path: str, entry: RunEntry, store: SqliteStore) -> str:
+    """Copies the notes of a run that can be read; says what was left out. The run is whole without them."""
+    first, end = tables.span(entry.number)
+    sound: list[Note] = []
+    wrong, cut = 0, ""
+    try:
+        if tables.has_notes(connection):
+            for columns in connection.execute(sql.some_notes(node=False, kind=None), (first, end, -1)):
+                try:
+                    sound.append(records.note_of(columns, path))
+                except StoreDamaged:
+                    wrong += 1
+                if len(sound) == _NOTES:
+                    store.note(entry.run_id, sound)
+                    sound.clear()
+    except Error as error:
+        cut = f"its notes (logs, progress) cannot be read to their end: {error}"
+    store.note(entry.run_id, sound)
+    return cut or (f"{wrong} of its notes (logs, progress) are not what was written" if wrong else "")
 
 
 def _copy_rows(

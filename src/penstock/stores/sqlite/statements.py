@@ -82,6 +82,26 @@ DELETE_LETTER = "DELETE FROM letters WHERE id = ? AND number = ?"
 DELETE_LETTERS = "DELETE FROM letters WHERE number = ?"
 ALL_LETTERS = "SELECT id, number, kind, node, body, at, digest FROM letters ORDER BY id"
 
+# Notes
+
+ADD_NOTE = "INSERT INTO notes (id, kind, node, path, token, at, body, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+LAST_NOTE = "SELECT id FROM notes WHERE id > ? AND id < ? ORDER BY id DESC LIMIT 1"
+DELETE_PROGRESS = "DELETE FROM notes WHERE kind = 'progress' AND path = ? AND id > ? AND id < ?"
+DELETE_NOTES = "DELETE FROM notes WHERE id IN (SELECT id FROM notes WHERE id > ? AND id < ? LIMIT ?)"
+FIRST_NOTE_AFTER = "SELECT id FROM notes WHERE id > ? ORDER BY id LIMIT 1"
+ALL_NOTES = "SELECT id, kind, node, path, token, at, body, digest FROM notes ORDER BY id"
+
+
+def some_notes(*, node: bool, kind: str | None) -> str:
+    """Notes of a run, the oldest first. To be bound: the ids around them, node, kind, and the limit."""
+    where = "id > ? AND id < ?" + " AND node = ?" * node + " AND kind = ?" * (kind is not None)
+    if kind not in (None, "log"):
+        where += " AND kind <> 'log'"  # so that the index of the others can be used
+    return (
+        f"SELECT id, kind, node, path, token, at, body, digest FROM notes WHERE {where} ORDER BY id LIMIT ?"
+    )
+
+
 # Runs that are being deleted
 
 ADD_GRAVE = "INSERT OR IGNORE INTO graves (number, digest) VALUES (?, ?)"

@@ -20,6 +20,7 @@ from . import statements as sql
 from .database import Database, shared
 from .driver import Error, IntegrityError
 from .lock import GIVE, TAKE, flock
+from .notes import NotesOfFile
 
 _ADD, _BITS = sql.ADD_IF_CLAIMED, records.ROW_BITS
 _CHUNK = 1_000  # rows that are read in one transaction
@@ -27,7 +28,7 @@ _DIG = 20_000  # rows that are deleted in one
 _SWEEP = 600.0  # seconds between two looks at all large values
 
 
-class SqliteStore:
+class SqliteStore(NotesOfFile):
     """Keeps runs in one SQLite file, and large values in files beside it.
 
     Stores of one file share their connections within a process. It may be used by any thread, and by many

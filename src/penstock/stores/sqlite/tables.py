@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from penstock.core.storage import Claim, Letter, Page, RunEntry
+from penstock.core.storage import Claim, Letter, Note, Page, RunEntry
 from penstock.stores import rules
 
-from . import records
+from . import migrations, records
 from . import statements as sql
 from .driver import Connection, damaged
 
@@ -167,11 +167,55 @@ def letters(connection: Connection, path: str, number: int, after: int) -> list[
     return [records.letter_of(columns, path) for columns in found]
 
 
+# Notes
+
+
+def has_notes(connection: Connection) -> bool:
+    """Whether there is a table of them: a file of an older version, opened only to be read, has none."""
+    return bool(connection.execute(sql.USER_VERSION).fetchone()[0] >= migrations.WITH_NOTES)
+
+
+def add_notes(connection: Connection, number: int, notes: Sequence[Note]) -> None:
+    """Adds notes of a run. Of each path only the last progress stays."""
+    first, end = span(number)
+    found = connection.execute(sql.LAST_NOTE, (first, end)).fetchone()
+    last = first if found is None else found[0]  # looked up before any goes: an id is never given twice
+    latest = {note.path: place for place, note in enumerate(notes) if note.kind == rules.PROGRESS}
+    stay = [
+        note for place, note in enumerate(notes) if note.kind != rules.PROGRESS or latest[note.path] == place
+    ]
+    connection.executemany(sql.DELETE_PROGRESS, [(path, first, end) for path in latest])
+    rows = [records.note_columns(id, note) for id, note in enumerate(stay, last + 1)]
+    connection.executemany(sql.ADD_NOTE, rows)
+
+
+def notes(
+    connection: Connection,
+    path: str,
+    number: int,
+    after: int,
+    kind: str | None,
+    node: str | None,
+    limit: int,
+) -> list[Note]:
+    """Up to `limit` notes of a run with an id above `after`, the oldest first.
+
+    Raises:
+        StoreDamaged: One is not what was written.
+    """
+    if not has_notes(connection):
+        return []
+    first, end = span(number)
+    bound = [max(first, min(after, end)), end, *[one for one in (node, kind) if one is not None], limit]
+    query = sql.some_notes(node=node is not None, kind=kind)
+    return [records.note_of(columns, path) for columns in connection.execute(query, bound).fetchall()]
+
+
 # Deleting
 
 
 def forget_run(connection: Connection, number: int, most: int) -> bool:
-    """Deletes all of a run but for rows beyond `most`; whether there may be such rows.
+    """Deletes all of a run but for rows and notes beyond `most`; whether there may be such.
 
     From the end of the transaction on nothing leads to the run; its grave remembers the rows that are left.
     """
@@ -182,9 +226,11 @@ def forget_run(connection: Connection, number: int, most: int) -> bool:
 
 
 def dig(connection: Connection, number: int, most: int) -> bool:
-    """Deletes up to `most` rows of a run that is forgotten; whether there may be more."""
-    if connection.execute(sql.DELETE_ROWS, (*span(number), most)).rowcount == most:
-        return True
+    """Deletes up to `most` rows and notes of a run that is forgotten; whether there may be more."""
+    for statement in (sql.DELETE_ROWS, sql.DELETE_NOTES):
+        most -= connection.execute(statement, (*span(number), most)).rowcount
+        if most <= 0:
+            return True
     connection.execute(sql.DELETE_GRAVE, (number,))
     return False
 
