@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import io
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import penstock
 from bench import shapes
@@ -25,7 +26,44 @@ async def _sleep(x: int) -> int:
     return x
 
 
+def _work(x: int) -> int:
+    until = time.perf_counter() + 0.0002
+    while time.perf_counter() < until:
+        pass
+    return x
+
+
 SLEEPING = COROUTINE._replace(name="sleep(0.001)", one=_sleep)
+WORKING = SYNC._replace(name="0.2 ms", one=_work)
+
+
+class Case(NamedTuple):
+    """A run of 10,000 steps.
+
+    Attributes:
+        name: For people.
+        family: What the steps call.
+        kept: It is kept in a store.
+        traces: Traces and metrics are among what watches it.
+        most: Steps at a time.
+    """
+
+    name: str
+    family: Family
+    kept: bool
+    traces: bool = True
+    most: int | None = None
+
+
+CASES = (
+    Case("plain functions that work for 0.2 ms, in memory", WORKING, False),
+    Case("plain functions that do nothing, kept in a store", SYNC, True, traces=False),
+    Case("plain functions that do nothing, kept in a store", SYNC, True),
+    Case("plain functions that do nothing, in memory", SYNC, False),
+    Case("coroutines that sleep 1 ms, 64 at a time, in memory", SLEEPING, False, most=IN_FLIGHT),
+    Case("coroutines that do nothing, in memory", COROUTINE, False),
+)
+"""The traces cost most: a span takes OpenTelemetry's own code longer than a whole step takes here."""
 
 
 class Terminal(io.StringIO):
@@ -35,8 +73,10 @@ class Terminal(io.StringIO):
         return True
 
 
-def watchers() -> list[Any]:
-    """Everything that can follow a run: a live table, traces and metrics, and a plain callable."""
+def watchers(traces: bool) -> list[Any]:
+    """Everything that can follow a run: a live table, a plain callable, and traces and metrics."""
+    if not traces:
+        return [penstock.progress(Terminal(), live=True), [].append]
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import InMemoryMetricReader
     from opentelemetry.sdk.trace import TracerProvider
@@ -50,16 +90,16 @@ def watchers() -> list[Any]:
     return [penstock.progress(Terminal(), live=True), traced, [].append]
 
 
-def side(flow: Flow, *, watched: bool, kept: bool, most: int | None) -> Side:
-    """A run, kept or not, watched by everything or by nothing."""
+def side(flow: Flow, case: Case, *, watched: bool) -> Side:
+    """A run, watched by everything or by nothing."""
 
     @contextmanager
     def ready(folder: Path) -> Iterator[Call]:
-        given: dict[str, Any] = {"max_concurrency": most, "capture": watched, "profile": watched}
+        given: dict[str, Any] = {"max_concurrency": case.most, "capture": watched, "profile": watched}
         if watched:
-            given["observers"] = watchers()
+            given["observers"] = watchers(case.traces)
         options = RunOptions(**given)
-        if not kept:
+        if not case.kept:
             yield lambda: flow.run(options=options)
             return
         with open_store(folder / "own.db") as store:
@@ -70,18 +110,9 @@ def side(flow: Flow, *, watched: bool, kept: bool, most: int | None) -> Side:
 
 def watched(scale: Scale) -> Iterator[Line]:
     """All observers on, against none."""
-    cases: tuple[tuple[str, Family, bool, int | None], ...] = (
-        ("coroutines that sleep 1 ms, 64 at a time", SLEEPING, False, IN_FLIGHT),
-        ("plain functions, kept in a store", SYNC, True, None),
-        ("plain functions, in memory", SYNC, False, None),
-        ("coroutines that do nothing, in memory", COROUTINE, False, None),
-    )
-    for name, family, kept, most in cases:
-        flow = shapes.flow_of(shapes.wide(scale.items), family)
-        found = alternate(
-            side(flow, watched=False, kept=kept, most=most),
-            side(flow, watched=True, kept=kept, most=most),
-            scale.pairs,
-        )
-        work = f"{scale.items:,} {name}: with all observers, and with none"
-        yield line(SECTION, work, found, scale.items, must=2.0, clock="wall")
+    for case in CASES:
+        flow = shapes.flow_of(shapes.wide(scale.items), case.family)
+        sides = side(flow, case, watched=False), side(flow, case, watched=True)
+        on = "all observers" if case.traces else "all but traces"
+        work = f"{scale.items:,} {case.name}: with {on}, and with none"
+        yield line(SECTION, work, alternate(*sides, scale.rounds), scale.items, must=2.0, clock="wall")

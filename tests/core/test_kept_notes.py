@@ -98,10 +98,9 @@ def test_a_step_that_is_not_there_is_no_silent_one(run):
 
 
 def test_usage_goes_with_attempts(store, run):
-    path = NodePath("parse", (1,))
     store.note("r", [
-        note("usage", {"c": 0.25, "m": 1 << 30, "e": True}, path, token=1),
-        note("usage", {"c": None, "m": None, "e": False}, token=3),
+        note("usage", {"u": [[["parse", 1], 1, 0.25, 1 << 30, True]]}),
+        note("usage", {"u": [["load", 3, None, None, False]]}),
     ])  # fmt: skip
     assert run.usage() == {("parse[1]", 1): Usage(0.25, 1 << 30, True), ("load", 3): Usage(None, None, False)}
     assert (run.attempts("parse[1]")[0].path, run.attempts("parse[1]")[0].token) in run.usage()
@@ -109,12 +108,17 @@ def test_usage_goes_with_attempts(store, run):
 
 def test_notes_are_events_again():
     path = NodePath("parse", (1, "x"))
-    assert told_by(note("log", LOG, path)) == Logged(path, 2, "hello", {"rows": 3}, "warning", "app.db", 5.0)
-    assert told_by(note("progress", {"d": 3, "t": None, "x": "half"}, path)) == Progressed(
-        path, 3, None, "half"
-    )
-    assert told_by(note("usage", {"c": 1.5, "m": 7, "e": False}, path, 4)) == Measured(path, 4, 1.5, 7, False)
-    assert told_by(note("of a later version", {}, path)) is None
+    said = Logged(path, 2, "hello", {"rows": 3}, "warning", "app.db", 5.0)
+    rows = [[["parse", 1, "x"], 4, 1.5, 7, False], ["load", 1, 0, None, True]]
+    assert [*told_by(note("log", LOG, path))] == [said]
+    assert [*told_by(note("progress", {"d": 3, "t": None, "x": "half"}, path))] == [
+        Progressed(path, 3, None, "half")
+    ]
+    assert [*told_by(note("usage", {"u": rows}))] == [
+        Measured(path, 4, 1.5, 7, False),
+        Measured(NodePath("load"), 1, 0, None, True),
+    ]
+    assert [*told_by(note("of a later version", {}, path))] == []
 
 
 # ----------------------------------------------------------------------------------------------------------
@@ -124,7 +128,9 @@ def test_notes_are_events_again():
 ODD: list[Any] = [
     None, True, -1, 3, 10**30, 1.5, float("nan"), float("inf"), "", "x\0\x1b[2J\ud800", [], {}, [[]],
     {"m": {"m": 1}}, {"m": None, "l": "loud", "o": 3, "a": -1, "f": []}, {"d": "x"}, {"d": float("nan")},
-    {"d": True, "t": "x", "x": 4}, {"c": "x", "m": 1.5, "e": 1}, {"c": -1.0, "m": -5},
+    {"d": True, "t": "x", "x": 4}, {"u": 3}, {"u": [3, [], ["load"], ["load", 1]]},
+    {"u": [["load", 1, "x", 1.5, 1], ["load", "1", 1, 1, True]]},
+    {"u": [["load", 2, -1.0, -5, None], [["load", 1.5], 1, 1, 1, True], [[], 1, 1, 1, True], None]},
 ]  # fmt: skip
 
 
@@ -140,8 +146,8 @@ def test_what_makes_no_sense_in_a_note_hides_nothing(store, run):
                 except StoreError:
                     pytest.fail("a note that cannot be kept is no test of how it is read")
     kept = store.notes("r")
-    told = [told_by(one) for one in kept]
-    assert all(one.path.node == "load" for one in told if one is not None)
+    told = [event for one in kept for event in told_by(one)]
+    assert all(one.path.node == "load" for one in told)
     lines = run.logs()
     assert len(lines) == len([one for one in kept if one.kind == "log"])
     assert all(isinstance(line.message, str) and line.attempt >= 1 for line in lines)
@@ -184,7 +190,7 @@ def forged(lines: list[Any]) -> bytes:
 
 def test_notes_travel_with_their_run(store, run, tmp_path):
     store.note("r", [note("log", {"m": f"\x1b{at}"}, at=at + 0.5) for at in range(2_100)])
-    store.note("r", [note("progress", {"d": 1}), note("usage", {"c": 1.0}, token=1)])
+    store.note("r", [note("progress", {"d": 1}), note("usage", {"u": [["load", 1, 1.0, None, True]]})])
     exported(store, tmp_path / "run")
     other = MemoryStore()
     there = penstock.open(other).import_(tmp_path / "run")

@@ -55,12 +55,12 @@ def test_what_is_said_is_written_in_order_and_once():
     mine.close()
     assert [(note.kind, note.node, note.path, note.token) for note in pad.taken] == [
         ("log", "a", '"a"', 0),
-        ("usage", "a", '["a",3]', 2),
+        ("usage", "", '""', 0),
         ("log", "a", '"a"', 0),
     ]
     assert bodies(pad) == [
         {"m": "one", "l": "info", "o": "", "a": 1, "f": {"v": 1, "w": "{1}"}},
-        {"c": 0.5, "m": 100, "e": False},
+        {"u": [[["a", 3], 2, 0.5, 100, False]]},
         {"m": "two", "l": "info", "o": "", "a": 1},
     ]
 
@@ -157,3 +157,12 @@ def test_a_field_whose_repr_raises_is_named_by_its_type():
     mine(logged(bad=Bad()))
     mine.close()
     assert bodies(pad)[0]["f"] == {"bad": "<Bad>"}
+
+
+def test_usage_takes_a_note_for_many_attempts():
+    pad = Pad()
+    mine = Noter(pad, "r")
+    for token in range(600):
+        mine(Measured(NodePath("a"), token, 0.0))
+    mine.close()
+    assert [len(body["u"]) for body in bodies(pad)] == [250, 250, 100]

@@ -65,10 +65,11 @@ class Attendance:
 
     Attributes:
         capture: As given.
-        usage: What attempts have used, by path and token.
     """
 
-    __slots__ = ("_doors", "_open", "_profile", "_run_id", "_say", "capture", "usage")
+    __slots__ = (
+        "_doors", "_entries", "_measured", "_open", "_profile", "_run_id", "_say", "_usage", "capture",
+    )  # fmt: skip
 
     def __init__(self, run_id: str, say: Say, *, capture: bool, profile: bool, doors: Sequence[Door]) -> None:
         self._run_id = run_id
@@ -76,8 +77,18 @@ class Attendance:
         self.capture = capture
         self._profile = profile
         self._doors = tuple(doors)
+        self._entries = [door.enter for door in self._doors]
         self._open = False
-        self.usage: dict[tuple[str, int], Usage] = {}
+        self._measured: list[Measured] = []
+        self._usage: dict[tuple[str, int], Usage] = {}
+
+    @property
+    def usage(self) -> Mapping[tuple[str, int], Usage]:
+        """What attempts have used, by path and token."""
+        measured, self._measured = self._measured, []
+        for path, token, cpu, memory, exact in measured:
+            self._usage[str(path), token] = Usage(cpu, memory, exact)
+        return self._usage
 
     def open(self) -> None:
         """The run begins."""
@@ -95,7 +106,7 @@ class Attendance:
         """An attempt that is made in this process."""
         inside = Inside(self._run_id, path, attempt, token, self.hear)
         meter = ThreadMeter() if self._profile else None
-        return Attended(inside, call, [door.enter for door in self._doors], meter)
+        return Attended(inside, call, self._entries, meter)
 
     def travelling(self, path: NodePath, attempt: int, token: int) -> Travelling:
         """What goes with an attempt that is made in another process."""
@@ -106,7 +117,7 @@ class Attendance:
     def hear(self, event: Any) -> None:
         """An attempt says something, wherever it is made."""
         if type(event) is Measured:
-            self.usage[str(event.path), event.token] = Usage(event.cpu, event.memory, event.exact)
+            self._measured.append(event)
         self._say(event)
 
 
@@ -172,7 +183,20 @@ class Attended:
         """
         if is_async:
             return self._gives if stream else self._awaited
-        return self._yields if stream else self._plain
+        if stream:
+            return self._yields
+        return self._bare if self._meter is None and not self._entries else self._plain
+
+    def _bare(self, /, **arguments: Any) -> Any:
+        """As `_plain`, with nothing to measure and nobody to let in: the usual case, and so the quickest."""
+        inside = self._inside
+        INSIDE.set(inside)
+        try:
+            return self._call(**arguments)
+        finally:
+            if inside.lines:
+                capture.finish(inside)
+            INSIDE.set(None)
 
     def _plain(self, /, **arguments: Any) -> Any:
         self._begin()

@@ -143,6 +143,8 @@ class Tee:
 
 def _take(inside: Inside, name: str, text: str) -> None:
     """Says the lines that are complete now."""
+    if inside.lines is None:
+        inside.lines = {}
     if "\n" not in text and len(text) < _LONGEST:
         inside.lines[name] = inside.lines.get(name, "")[-_LONGEST:] + text
         return
@@ -160,9 +162,9 @@ def _say(inside: Inside, name: str, text: str) -> None:
 
 def finish(inside: Inside) -> None:
     """An attempt is over: says what it has printed without an end of line."""
-    for name, text in inside.lines.items():
+    lines, inside.lines = inside.lines, None
+    for name, text in (lines or {}).items():
         _say(inside, name, text)
-    inside.lines.clear()
 
 
 def begin() -> None:

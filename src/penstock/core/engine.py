@@ -33,6 +33,7 @@ from .commands import (
 from .context import CURRENT, RunLink
 from .elements import Elements
 from .errors import InputError
+from .events import Measured
 from .failures import RetryOn, failure_of, said_by
 from .machine import Machine
 from .machine import facts as facts_of
@@ -355,7 +356,8 @@ class Engine:
             return
         if get_ident() != self._thread:
             self._said.append(event)
-            self.mailbox.ring()
+            if type(event) is not Measured:  # an attempt's end follows, and rings by itself
+                self.mailbox.ring()
             return
         self._pass_on(event)
 

@@ -203,9 +203,8 @@ class SoFar:
         while page := self._store.notes(run_id, self.position.note, limit=_PAGE):
             for note in page:
                 self.position = self.position._replace(note=note.id)
-                told = told_by(note)
                 now = max(now, note.at)
-                if told is not None:
+                for told in told_by(note):
                     yield now, told
 
 
@@ -246,9 +245,7 @@ class _Coming:
             if not notes and self._more_notes:
                 return
             if not events or (notes and notes[0].at < events[0][0]):
-                told = told_by(notes.popleft())
-                if told is not None:
-                    yield told
+                yield from told_by(notes.popleft())
                 continue
             event = events.popleft()[1]
             ends, self.held = self.held, []

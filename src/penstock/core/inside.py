@@ -20,7 +20,7 @@ class Inside:
         attempt: Its number, from 1.
         token: Tells it from all other hand-outs of its node.
         say: Tells the run something, from any thread.
-        lines: Ends of lines that were printed and are not complete, by stream.
+        lines: Ends of lines that were printed and are not complete, by stream; None before the first.
         carried: Texts that travel with it to another process, by name.
     """
 
@@ -40,7 +40,7 @@ class Inside:
         self.attempt = attempt
         self.token = token
         self.say = say
-        self.lines: dict[str, str] = {}
+        self.lines: dict[str, str] | None = None
         self.carried: Mapping[str, str] = carried or {}
 
     def tell(self, event: Any) -> None:

@@ -85,29 +85,42 @@ def usage_in(reader: Notes, run_id: str) -> dict[tuple[str, int], Usage]:
     """What the attempts of a run have used, by path and token."""
     found = {}
     for note in reader.notes(run_id, kind="usage"):
-        told = told_by(note)
-        if isinstance(told, Measured):
-            found[str(told.path), told.token] = Usage(told.cpu, told.memory, told.exact)
+        for used in _used(_body(note)):
+            found[str(used.path), used.token] = Usage(used.cpu, used.memory, used.exact)
     return found
 
 
-def told_by(note: Note) -> Told | None:
-    """The event that a note was made of; None where it is none that we know."""
+def told_by(note: Note) -> Iterator[Told]:
+    """The events that a note was made of; none where it makes no sense, or is of a kind that is not known."""
     body = _body(note)
-    path = _path(note)
     if note.kind == "log":
-        line = _line(note)
-        return Logged(path, line.attempt, line.message, line.fields, line.level, line.origin, line.at)
-    if body is None:
-        return None
-    if note.kind == "progress":
+        line, path = _line(note), _path(note)
+        yield Logged(path, line.attempt, line.message, line.fields, line.level, line.origin, line.at)
+    elif note.kind == "progress" and body is not None:
         done, total = _number(body.get("d")), _number(body.get("t"))
-        return None if done is None else Progressed(path, done, total, _text(body.get("x")))
-    if note.kind == "usage":
-        memory = body.get("m")
+        if done is not None:
+            yield Progressed(_path(note), done, total, _text(body.get("x")))
+    elif note.kind == "usage":
+        yield from _used(body)
+
+
+def _used(body: Mapping[str, Any] | None) -> Iterator[Measured]:
+    """What attempts have used: rows of a path, a token, seconds, bytes, and whether that is exact."""
+    rows = {} if body is None else body.get("u")
+    for row in rows if isinstance(rows, list) else ():
+        match row:
+            case [str(node), int(token), cpu, memory, exact]:
+                path = NodePath(node)
+            case [[str(node), *items], int(token), cpu, memory, exact] if _are_keys(items):
+                path = NodePath(node, tuple(items))
+            case _:
+                continue
         whole = memory if type(memory) is int and memory >= 0 else None
-        return Measured(path, note.token, _number(body.get("c")), whole, body.get("e") is True)
-    return None
+        yield Measured(path, token, _number(cpu), whole, exact is True)
+
+
+def _are_keys(items: list[Any]) -> bool:
+    return all(type(one) in (int, str) for one in items)
 
 
 def _line(note: Note) -> LogLine:
@@ -145,7 +158,7 @@ def _path(note: Note) -> NodePath:
     except (ValueError, RecursionError):
         found = None
     match found:
-        case [str(node), *items] if node == note.node and all(type(one) in (int, str) for one in items):
+        case [str(node), *items] if node == note.node and _are_keys(items):
             return NodePath(node, tuple(items))
         case _:
             return NodePath(note.node)

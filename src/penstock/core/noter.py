@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final
 
-from .entries import path_text, text_of
+from .entries import path_entry, path_text, text_of
 from .errors import StoreError
 from .events import Logged, Measured, Progressed
 from .model import NodePath
@@ -25,6 +25,7 @@ ALL_LINES: Final = 200_000
 """Lines of one run that are kept, in one life."""
 
 _BATCH: Final = 250  # notes of one transaction: others write to the store too
+_USED: Final = 250  # attempts whose usage one note tells
 _BEHIND: Final = 50_000  # notes that wait to be written, at most
 _TRIES: Final = 3  # times that the store may refuse, in a row
 
@@ -45,6 +46,7 @@ class Noter:
         self._store = store
         self._run_id = run_id
         self._waiting: deque[Note] = deque()
+        self._used: deque[list[Any]] = deque()
         self._progress: dict[NodePath, tuple[Progressed, float]] = {}
         self._lines: dict[tuple[NodePath, int], int] = {}
         self._all_lines = 0
@@ -58,7 +60,9 @@ class Noter:
         if kind is Logged:
             self._line(event)
         elif kind is Measured:
-            self._add("usage", event.path, event.token, {"c": event.cpu, "m": event.memory, "e": event.exact})
+            if len(self._used) < _BEHIND:
+                path, token, cpu, memory, exact = event
+                self._used.append([path_entry(path), token, cpu, memory, exact])
         elif kind is Progressed:
             self._progress[event.path] = event, time.time()
 
@@ -88,6 +92,9 @@ class Noter:
             for path, (said, at) in list(self._progress.items()):
                 del self._progress[path]
                 self._add("progress", path, 0, {"d": said.done, "t": said.total, "x": said.text}, at)
+            while self._used:  # a row for each would cost more than what they tell of
+                rows = [self._used.popleft() for _ in range(min(_USED, len(self._used)))]
+                self._waiting.append(Note("usage", "", '""', 0, time.time(), text_of({"u": rows})))
             while self._waiting:
                 batch = [self._waiting[number] for number in range(min(_BATCH, len(self._waiting)))]
                 try:
