@@ -428,3 +428,19 @@ def test_of_two_lives_the_later_one_is_meant(tmp_path: Path) -> None:
         assert project.call(*words).returncode == 1
     done = project.call("debug", "v", "check", "--no-pdb")
     assert done.stderr.splitlines()[-1] == "ValueError: resume"
+
+
+def test_a_gate_calls_nothing(call, files):
+    (files / "gated.py").write_text(
+        "from penstock import Flow, use\n"
+        "flow = Flow('gated')\n"
+        "ok = flow.gate('ok', prompt='Go?')\n"
+        "flow.add(lambda ok: ok, name='after', ok=use(ok))\n"
+    )
+    assert call("run", "gated.py", "--run-id", "r").code == 5
+    for _ in range(2):  # while it waits, and when it has been answered
+        told = call("debug", "r", "ok", "--no-pdb")
+        assert told.code == 2
+        assert "step 'ok' of run r is a gate, which calls nothing" in told.err
+        call("approve", "r", "ok")
+        call("resume", "r")

@@ -1,7 +1,10 @@
 """`penstock graph`: where a drawing goes."""
 
 import io
+import os
+import stat
 import sys
+import threading
 from xml.etree import ElementTree
 
 import pytest
@@ -70,3 +73,20 @@ def test_a_place_that_cannot_be_written_is_told(call, small):
     assert "small.svg" in drawn.err
     assert "cannot be written" in drawn.err
     assert "Traceback" not in drawn.err
+
+
+def test_what_stands_there_stays_what_it_is(call, small):
+    """A link leads to the new picture, and a pipe takes it, as of any program that writes a file."""
+    (small / "real.svg").write_text("before")
+    (small / "link.svg").symlink_to("real.svg")
+    assert call("graph", "small.py", "-f", "svg", "-o", "link.svg").code == 0
+    assert (small / "link.svg").is_symlink()
+    assert (small / "real.svg").read_text("utf-8").startswith("<svg ")
+    os.mkfifo(small / "pipe")
+    taken: list[str] = []
+    reader = threading.Thread(target=lambda: taken.append((small / "pipe").read_text("utf-8")))
+    reader.start()
+    assert call("graph", "small.py", "-f", "svg", "-o", "pipe").code == 0
+    reader.join(30)
+    assert taken[0].startswith("<svg ")
+    assert stat.S_ISFIFO((small / "pipe").stat().st_mode)

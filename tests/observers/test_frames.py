@@ -160,3 +160,25 @@ def test_a_gate_says_what_it_asks_and_a_sleep_when_it_is_over():
 )
 def test_figures(number, text):
     assert figure(number) == text
+
+
+def test_a_run_that_is_being_cancelled_has_no_pace():
+    """What is skipped then goes by quickly, and says nothing of what still runs."""
+    graph = mapped()
+    found = tally(graph, [begin(graph), start(P("files"), 0), succeed(P("files"), 1)])
+    found(e.NodeExpanded(P("parse"), 100))
+    frames = Frames(found)
+    for n in range(20):
+        found(start(P("parse", (n,)), 1 + n))
+        found(succeed(P("parse", (n,)), 2 + n))
+        frames.at(2.0 + n, 20)
+
+    def said(now: float) -> str:
+        frame = frames.at(now, 20)
+        return repr((frame.left, [entry.notes for entry in frame.entries]))
+
+    assert "left" in said(21.0)
+    assert "/s" in said(21.0)
+    found(e.CancelAsked("", 21.5))
+    assert "left" not in said(22.0)
+    assert "/s" not in said(22.0)

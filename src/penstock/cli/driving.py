@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 from penstock import wiring
 from penstock.cli import context, exits, given, places, signals
 from penstock.cli.exits import Misuse
-from penstock.cli.streams import complain, kept_clean, show
+from penstock.cli.streams import complain, kept_clean, lose, show
 from penstock.cli.target import Target, of_theirs
 from penstock.core.errors import GraphChanged, InputError, NotStorable, PenstockError, RunCancelled
 from penstock.core.events import RunResumed, RunStarted
@@ -189,7 +189,8 @@ def _driven(drive: Drive, json: bool, stdout: TextIO) -> RunResult:
 
 
 def _report(result: RunResult, keeping: Keeping | None, path: str) -> None:
-    """Writes the run report. That it cannot be written is told, and does not make the run another one."""
+    """Writes the run report. That it cannot be written is told, and does not make the run another one; of a
+    run that has succeeded the exit code says it."""
     from penstock.cli.commands.report import write
 
     try:
@@ -200,7 +201,7 @@ def _report(result: RunResult, keeping: Keeping | None, path: str) -> None:
             run = history.run(result.run_id)
             write(path, wiring.report(run, where=history.where, option=keeping.place.option))
     except (OSError, Misuse) as error:
-        complain(wiring.shown(f"there is no report: {error}"))
+        lose(wiring.shown(f"there is no report: {error}"))
 
 
 @contextmanager

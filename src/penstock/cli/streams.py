@@ -17,8 +17,15 @@ _lost = _gone = False
 
 
 def lost() -> bool:
-    """Whether something for standard output could not be written."""
+    """Whether something that was asked for could not be written."""
     return _lost
+
+
+def lose(text: str) -> None:
+    """Something that was asked for could not be written: it is told, and the exit code says so."""
+    global _lost
+    _lost = True
+    complain(text)
 
 
 def gone() -> bool:
@@ -32,10 +39,8 @@ def _leave() -> None:
 
 
 def _lose(error: OSError) -> None:
-    global _lost
     if not _lost:
-        _lost = True
-        complain(f"standard output cannot be written any more: {error.strerror or error}")
+        lose(f"standard output cannot be written any more: {error.strerror or error}")
 
 
 class _Steady(io.FileIO):

@@ -123,17 +123,15 @@ def choose(run: Any, path: str, number: int | None = None) -> Chosen:
         InputError: It has no such attempt.
     """
     node = run.node(path)
+    if any(one.id == path.partition("[")[0] and one.kind == "gate" for one in run.outline.nodes):
+        raise InputError(f"step {path!r} of run {run.run_id} is a gate, which calls nothing")
     if node.items is not None:
         path = _only_item(node, path)
         node = run.node(path)
     attempts = [one for one in run.attempts(path) if one.outcome not in ("interrupted", "waiting")]
     if not attempts:
         why = f": {node.reason}" if node.reason else ""
-        status = (
-            "is a gate, which calls nothing"
-            if run.attempts(path)
-            else f"never started, it is {node.status.value}"
-        )
+        status = f"never started, it is {node.status.value}"
         near = [id for id, one in run.nodes.items() if one.status is NodeStatus.FAILED]
         some = f" (failed: {', '.join(near[:8])}{' …' if len(near) > 8 else ''})" if near else ""
         raise InputError(f"step {path!r} of run {run.run_id} {status}{why}{some}")

@@ -122,7 +122,7 @@ class Entries:
         left = self.left(row, now)
         if left is not None:
             notes.append(("", f"{about(left)} left"))
-        if not row.known.ended and row.done:
+        if not row.known.ended and row.done and self._tally.cancelling is None:  # skips are no pace
             pace = self._pace(row, None, row.began if row.began is not None else now)
             pace.look(now, row.done)
             rate = pace.rate(now, row.done)
@@ -204,7 +204,7 @@ class Entries:
 
     def left(self, row: Row, now: float) -> float | None:
         """Seconds that a step which runs will still take, if that can be told."""
-        if row.known.ended or row.began is None:
+        if row.known.ended or row.began is None or self._tally.cancelling is not None:
             return None
         if row.is_map:
             total = row.total

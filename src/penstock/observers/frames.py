@@ -110,6 +110,8 @@ class Frames:
         return "warn" if partly else style_of(status)
 
     def _said(self, left: float | None, now: float) -> str:
+        if self._tally.cancelling is not None:
+            return ""
         if left is not None:
             return f"about {about(left)} left"
         maps = [self._entries.left(row, now) for row in self._tally.busy.values() if row.is_map]

@@ -158,11 +158,16 @@ def _steps(nodes: Mapping[str, StoredNode], signs: Signs) -> Iterator[Line]:
             else:
                 left[node.status] = left.get(node.status, 0) + 1
     names = min(NAMES, max(map(width, shown), default=0))
-    column = max((width(duration(node.duration)) for node in shown.values()), default=0)
+    column = max((width(duration(_took(node))) for node in shown.values()), default=0)
     for id, node in shown.items():
         yield _step(node, fill(cut(id, names, signs.more), names), column, signs)
     for status, count in left.items():
         yield [("", "  "), signs.mark(status), ("dim", f" {many(count, 'step')} {status.value}")]
+
+
+def _took(node: StoredNode) -> float | None:
+    """Seconds from its beginning to its end, as whoever watched the run saw them: of a map not the sum."""
+    return None if node.began is None or node.ended is None else node.ended - node.began
 
 
 def _step(node: StoredNode, name: str, column: int, signs: Signs) -> Line:
@@ -171,7 +176,7 @@ def _step(node: StoredNode, name: str, column: int, signs: Signs) -> Line:
         ("", "  "),
         signs.mark(status),
         ("dim" if status in (NodeStatus.SKIPPED, NodeStatus.PENDING) else "", f" {name}"),
-        ("dim", f"  {fill(duration(node.duration), column, right=True)}"),
+        ("dim", f"  {fill(duration(_took(node)), column, right=True)}"),
     ]
     if node.counts is not None and node.counts:
         line.append(("bad" if node.counts.get(NodeStatus.FAILED) else "", f"  {_counted(node.counts)}"))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import suppress
-from pathlib import Path
 from typing import TextIO
 
 from penstock import wiring
@@ -13,6 +11,7 @@ from penstock.cli import exits
 from penstock.cli.exits import Misuse
 from penstock.cli.streams import show
 from penstock.cli.target import HELP, load, shape
+from penstock.core.files import write_whole
 
 FORMS = ("text", "mermaid", "dot", "svg")
 THEMES = ("auto", "light", "dark")
@@ -45,24 +44,11 @@ def execute(arguments: argparse.Namespace) -> int:
     if output is None:
         show(drawn)
     else:
-        _write(Path(output), drawn)
+        try:
+            write_whole(output, drawn)
+        except OSError as error:
+            raise Misuse(f"{output} cannot be written: {error.strerror or error}") from None
     return exits.SUCCEEDED
-
-
-def _write(path: Path, drawn: str) -> None:
-    """Writes the file, or leaves what is there: a half-written drawing is none.
-
-    Raises:
-        Misuse: It cannot be written.
-    """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(drawn, encoding="utf-8", newline="\n")
-        part.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
-        raise Misuse(f"{path} cannot be written: {error.strerror or error}") from None
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
