@@ -16,7 +16,7 @@ from . import capture
 from .events import Measured
 from .inside import INSIDE, Inside, Say, Usage
 from .meter import Meter, ProcessMeter, ThreadMeter
-from .model import NodePath
+from .model import Node, NodePath
 from .streaming import async_iterator_of, close, iterator_of
 
 
@@ -59,21 +59,35 @@ class Attendance:
     Args:
         run_id: Of the run.
         say: Tells the run something, from any thread.
+        find: The path of one of the machine's numbers.
         capture: What steps print and log is wanted.
         profile: What they use is wanted.
         doors: What else is entered around each attempt.
 
     Attributes:
         capture: As given.
+        is_plain: Nothing but what steps print and log is wanted.
     """
 
     __slots__ = (
-        "_doors", "_entries", "_measured", "_open", "_profile", "_run_id", "_say", "_usage", "capture",
+        "_doors", "_entries", "_find", "_measured", "_open", "_profile", "_run_id", "_say", "_usage",
+        "capture", "is_plain",
     )  # fmt: skip
 
-    def __init__(self, run_id: str, say: Say, *, capture: bool, profile: bool, doors: Sequence[Door]) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        say: Say,
+        find: Callable[[int], NodePath],
+        *,
+        capture: bool,
+        profile: bool,
+        doors: Sequence[Door],
+    ) -> None:
         self._run_id = run_id
         self._say = say
+        self._find = find
+        self.is_plain = not (profile or doors)
         self.capture = capture
         self._profile = profile
         self._doors = tuple(doors)
@@ -107,6 +121,12 @@ class Attendance:
         inside = Inside(self._run_id, path, attempt, token, self.hear)
         meter = ThreadMeter() if self._profile else None
         return Attended(inside, call, self._entries, meter)
+
+    def plain(self, i: int, attempt: int, token: int, of: Node) -> Callable[..., Any]:
+        """What a runner calls in this process where nothing but what the step prints and logs is wanted."""
+        made = _Plain(self._run_id, None, attempt, token, self._say)
+        made.find, made.number, made.call = self._find, i, of.call
+        return made.awaited if of.is_async else made.called
 
     def travelling(self, path: NodePath, attempt: int, token: int) -> Travelling:
         """What goes with an attempt that is made in another process."""
@@ -149,6 +169,37 @@ def arrive(
     return Attended(inside, call, entries, meter)
 
 
+class _Plain(Inside):
+    """An attempt that is its own wrapper: one thing is made for it, and no path unless it says something."""
+
+    __slots__ = ("call", "find", "number")
+
+    call: Callable[..., Any]
+    find: Callable[[int], NodePath]
+    number: int
+
+    def _find(self) -> NodePath:
+        return self.find(self.number)
+
+    def called(self, /, **arguments: Any) -> Any:
+        INSIDE.set(self)
+        try:
+            return self.call(**arguments)
+        finally:
+            if self.lines:
+                capture.finish(self)
+            INSIDE.set(None)
+
+    async def awaited(self, /, **arguments: Any) -> Any:
+        INSIDE.set(self)
+        try:
+            return await self.call(**arguments)
+        finally:
+            if self.lines:
+                capture.finish(self)
+            INSIDE.set(None)
+
+
 class Attended:
     """One attempt, and what surrounds it.
 
@@ -183,20 +234,7 @@ class Attended:
         """
         if is_async:
             return self._gives if stream else self._awaited
-        if stream:
-            return self._yields
-        return self._bare if self._meter is None and not self._entries else self._plain
-
-    def _bare(self, /, **arguments: Any) -> Any:
-        """As `_plain`, with nothing to measure and nobody to let in: the usual case, and so the quickest."""
-        inside = self._inside
-        INSIDE.set(inside)
-        try:
-            return self._call(**arguments)
-        finally:
-            if inside.lines:
-                capture.finish(inside)
-            INSIDE.set(None)
+        return self._yields if stream else self._plain
 
     def _plain(self, /, **arguments: Any) -> Any:
         self._begin()

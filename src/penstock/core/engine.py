@@ -41,7 +41,7 @@ from .machine.state import READY, RETRYING, WAITING
 from .mailbox import Mailbox
 from .model import Abandoned, RunOptions, RunStarted
 from .plan import Plan
-from .ports import Observer, Runner
+from .ports import LOCAL, Observer, Runner
 from .questions import Questions
 from .usercode import UserCode
 
@@ -131,8 +131,10 @@ class Engine:
         self.questions = Questions(self.machine, self._attempts, self._user, self.mailbox)
         self._observers: tuple[Observer, ...] = tuple(options.observers)
         self._attempts.attendance = attendance = _attendance(self, durable is not None)
-        plain = options.values == "shared" and attendance is None
+        plain = options.values == "shared" and (attendance is None or attendance.is_plain)
         self._simple = plan.simple if plain else bytes(len(plan.nodes))
+        if plain and attendance is not None:
+            self._simple = _at_hand(plan)
         override, targets = given[0] or {}, given[1]
         chosen = None if targets is None else tuple(targets)
         self._asked_for = (override, self._elements.given(override), chosen)
@@ -492,6 +494,7 @@ class Engine:
         nodes, wires, simple, runner = plan.nodes, plan.wires, self._simple, plan.runner
         hold, kinds, pours = state.hold, plan.kind, plan.has_streams
         submit, elements, shares = self._submit, plan.elements, plan.shares
+        attendance = self._attempts.attendance
         param: str | None
         for command in todo:
             if command[0] != START:
@@ -513,7 +516,10 @@ class Engine:
                     arguments[param] = state.shared
                 retry = of.retry
                 retry_on = None if retry is None else retry.retry_on
-                submit[runner[node]]((i, token, of.call, arguments, retry_on, None, kinds[node]))
+                call = of.call
+                if attendance is not None:
+                    call = attendance.plain(i, len(state.failures.get(i, ())) + 1, token, of)
+                submit[runner[node]]((i, token, call, arguments, retry_on, None, kinds[node]))
                 continue
             try:
                 submit[runner[node]](self._attempts.work(i, token, node))
@@ -541,7 +547,10 @@ class Engine:
                 arguments[of.shared] = state.shared
             retry = of.retry
             retry_on = None if retry is None else retry.retry_on
-            reply = make(i, token, of.call, arguments, retry_on, now)
+            call = of.call
+            if (attendance := self._attempts.attendance) is not None:
+                call = attendance.plain(i, len(state.failures.get(i, ())) + 1, token, of)
+            reply = make(i, token, call, arguments, retry_on, now)
         else:
             try:
                 _, _, call, arguments, retry_on, *_ = self._attempts.work(i, token, node)
@@ -613,4 +622,16 @@ def _attendance(engine: Engine, kept: bool) -> Attendance | None:
         return None
     from .attendance import Attendance
 
-    return Attendance(engine.run_id, engine.say, capture=capture, profile=options.profile, doors=doors)
+    find = engine.machine.state.path
+    return Attendance(engine.run_id, engine.say, find, capture=capture, profile=options.profile, doors=doors)
+
+
+def _at_hand(plan: Plan) -> bytes | bytearray:
+    """Of a plan's simple nodes those that are called in this process, and give one value."""
+    local = [name in LOCAL for name in plan.runners]
+    if all(local) and not plan.has_streams:
+        return plan.simple
+    return bytes([
+        simple if local[runner] and not node.stream else 0
+        for simple, runner, node in zip(plan.simple, plan.runner, plan.nodes, strict=True)
+    ])  # fmt: skip

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from .model import NodePath
 
 Say = Callable[[Any], None]
+
+NOTHING_CARRIED: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Inside:
@@ -16,7 +19,6 @@ class Inside:
 
     Attributes:
         run_id: Of the run.
-        path: The step, or the item.
         attempt: Its number, from 1.
         token: Tells it from all other hand-outs of its node.
         say: Tells the run something, from any thread.
@@ -24,24 +26,35 @@ class Inside:
         carried: Texts that travel with it to another process, by name.
     """
 
-    __slots__ = ("attempt", "carried", "lines", "path", "run_id", "say", "token")
+    __slots__ = ("_path", "attempt", "carried", "lines", "run_id", "say", "token")
 
     def __init__(
         self,
         run_id: str,
-        path: NodePath,
+        path: NodePath | None,
         attempt: int,
         token: int,
         say: Say,
-        carried: Mapping[str, str] | None = None,
+        carried: Mapping[str, str] = NOTHING_CARRIED,
     ) -> None:
         self.run_id = run_id
-        self.path = path
+        self._path = path
         self.attempt = attempt
         self.token = token
         self.say = say
         self.lines: dict[str, str] | None = None
-        self.carried: Mapping[str, str] = carried or {}
+        self.carried = carried
+
+    @property
+    def path(self) -> NodePath:
+        """The step, or the item."""
+        path = self._path
+        if path is None:
+            path = self._path = self._find()
+        return path
+
+    def _find(self) -> NodePath:
+        raise NotImplementedError  # whoever does not know its path knows how to find it
 
     def tell(self, event: Any) -> None:
         """Says something that can hurt nobody: in a forked process, for one, there is nobody to hear it."""
