@@ -1,6 +1,5 @@
 """Runs that are kept: run, resume, runs, show, approve, cancel and the rest, with their whole texts."""
 
-import io
 import json
 import os
 import re
@@ -13,8 +12,11 @@ from pathlib import Path
 import pytest
 
 import penstock
-from penstock import wiring
-from penstock.observers import page
+from penstock.core.model import NodeStatus
+from penstock.core.stored import StoredNode
+from penstock.observers import stored
+from penstock.observers.marks import Signs
+from penstock.observers.page import plain
 from tests.cli.conftest import PROGRAM
 from tests.cli.test_run import words_of
 from tests.cli.test_signals import begin, end
@@ -598,22 +600,10 @@ def test_a_narrow_terminal_gets_short_lines(call, orders, monkeypatch):
         assert any(line.endswith("…") for line in lines)
 
 
-def test_a_map_is_shown_to_take_as_long_as_it_took(call, files):
+def test_a_map_is_shown_to_take_as_long_as_it_took():
     """Not as long as its items together."""
-    (files / "slow.py").write_text(
-        "import time\nfrom penstock import Flow, each\nflow = Flow('slow')\n"
-        "many = flow.add(lambda: list(range(8)), name='many')\n"
-        "one = flow.add(lambda x: time.sleep(0.25), name='one', x=each(many), runner='threads')\n"
-    )
-    call("run", "slow.py", "--run-id", "r")
-    with penstock.open(files / ".penstock" / "journal.db") as history:
-        run = history.run("r")
-        node = run.node("one")
-        text = "".join(wiring.shown_run(run, io.StringIO()))
-    assert node.began is not None
-    assert node.ended is not None
-    assert node.duration is not None
-    assert node.duration >= 2.0
-    (line,) = [line for line in text.splitlines() if " one " in line]
-    assert page.duration(node.ended - node.began) in line
-    assert page.duration(node.duration) not in line
+    counts = {NodeStatus.SUCCEEDED: 8}
+    node = StoredNode("one", NodeStatus.SUCCEEDED, duration=16.0, began=100.0, ended=102.5, counts=counts)
+    line = plain(next(iter(stored._steps({"one": node}, Signs("utf-8")))))
+    assert "2.5 s" in line
+    assert "16" not in line
