@@ -482,28 +482,89 @@ def tells_what_was_carried() -> str:
     return f"{inside.carried['word']}, {ARRIVED[-1]}"
 
 
-def test_warnings_that_nobody_hears_are_printed_as_ever(capfd):
-    """`logging` prints them if there is no handler: that ours is there changes nothing."""
+@contextmanager
+def no_handlers() -> Iterator[None]:
+    """The root logger is as it is where nobody has set up logging."""
     root = logging.getLogger()
-    others = root.handlers[:]
-    for handler in others:
-        root.removeHandler(handler)
+    others, level = root.handlers[:], root.level
+    root.handlers.clear()
     try:
-        flow = Flow("heard")
-
-        @flow.step
-        def warns() -> None:
-            log.warning("unheard")
-            log.info("too quiet")
-
-        assert [one.message for one in told(flow)] == ["unheard"]
-        root.addHandler(logging.NullHandler())
-        told(flow)
-        root.handlers.clear()
+        yield
     finally:
-        for handler in others:
-            root.addHandler(handler)
-    assert capfd.readouterr().err == "unheard\n", "once, and not where somebody hears them"
+        root.handlers[:] = others
+        root.setLevel(level)
+
+
+def test_warnings_that_nobody_hears_are_printed_as_ever(capfd):
+    """`logging` prints them if there is no handler: that we capture changes nothing."""
+    flow = Flow("heard")
+    began, go_on = threading.Event(), threading.Event()
+
+    @flow.step(runner="threads")
+    def warns() -> None:
+        began.set()
+        assert go_on.wait(10)
+        log.warning("unheard")
+        log.info("too quiet")
+
+    seen: list[Any] = []
+    last = logging.lastResort
+    with no_handlers():
+        handle = flow.start(options=RunOptions(capture=True, observers=[seen.append]))
+        assert began.wait(10)
+        log.warning("beside")
+        go_on.set()
+        handle.result(10)
+    assert logging.lastResort is last
+    assert said([one for one in seen if isinstance(one, Logged)]) == [
+        ("warns", 1, "warning", "of.the.tests", "unheard")
+    ]
+    assert capfd.readouterr().err == "beside\nunheard\n"
+
+
+def test_a_step_may_set_up_logging():
+    flow = Flow("sets up")
+
+    @flow.step
+    def sets_up() -> int:
+        logging.basicConfig(level="INFO", format="%(message)s")
+        log.info("heard")
+        return len(logging.getLogger().handlers)
+
+    seen: list[Any] = []
+    with no_handlers():
+        result = flow.run(options=RunOptions(capture=True, observers=[seen.append]))
+    assert result["sets_up"] == 1
+    assert "heard" in [one.message for one in seen if isinstance(one, Logged)]
+
+
+def test_who_makes_log_records_goes_on_making_them():
+    before = logging.getLogRecordFactory()
+    inner: list[Any] = []
+
+    def theirs(*given: Any, **named: Any) -> Any:
+        return inner[0](*given, **named)
+
+    sets, logs = Flow("sets"), Flow("logs")
+
+    @sets.step
+    def sets_theirs() -> None:
+        inner.append(logging.getLogRecordFactory())
+        logging.setLogRecordFactory(theirs)
+
+    @logs.step
+    def logs_once() -> None:
+        log.warning("once")
+
+    try:
+        told(sets)
+        assert logging.getLogRecordFactory() is theirs, "it is not taken away"
+        assert [one.message for one in told(logs)] == ["once"], "and nothing is told twice"
+    finally:
+        logging.setLogRecordFactory(inner[0])
+        capture.begin()
+        capture.end()
+    assert logging.getLogRecordFactory() is before
 
 
 def test_l09_secrets_are_masked_within_what_is_said():

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from .events import LEVELS, Logged
@@ -34,52 +34,46 @@ def line(text: str) -> str:
     return text if left <= 0 else f"{text[:_LONGEST]}… ({left:,} more characters)"
 
 
-class Handler(logging.Handler):
-    """Makes events of log records, of the attempt in whose step they were made."""
+def _made(*given: Any, **named: Any) -> logging.LogRecord:
+    """Makes a log record as ever, and an event of it if it is made in a step.
 
-    def emit(self, record: logging.LogRecord) -> None:
-        inside = INSIDE.get()
-        if inside is None:
-            return
+    No handler of ours would do: one at the root keeps `logging.basicConfig` from doing anything, and the
+    warnings that nobody hears from being printed.
+    """
+    record: logging.LogRecord = _before(*given, **named)
+    inside = INSIDE.get()
+    if inside is not None and _users and record.name:
         try:
             said = record.getMessage()
             if record.exc_info and record.exc_info[1] is not None:
                 said += "\n" + _formatter.formatException(record.exc_info)
+            level = _level(record.levelno)
             inside.tell(
-                Logged(
-                    inside.path, inside.attempt, line(said), {}, _level(record.levelno), record.name,
-                    record.created,
-                )
-            )  # fmt: skip
-        except Exception:
-            self.handleError(record)
-        if not _is_handled(record.name):
-            _as_ever(record)
+                Logged(inside.path, inside.attempt, line(said), {}, level, record.name, record.created)
+            )
+        except Exception:  # whoever handles the record says what is wrong with it
+            pass
+    return record
 
 
-def _is_handled(name: str) -> bool:
-    """Whether somebody else hears the records of a logger."""
-    logger: logging.Logger | None = logging.getLogger(name)
-    while logger is not None:
-        if any(one is not _handler for one in logger.handlers):
-            return True
-        logger = logger.parent if logger.propagate else None
-    return False
+class _LastResort(logging.Handler):
+    """Prints what nobody handles, as `logging` does: for people, so it is no second line of the step."""
 
+    def __init__(self, usual: logging.Handler) -> None:
+        super().__init__(usual.level)
+        self.usual = usual
 
-def _as_ever(record: logging.LogRecord) -> None:
-    """What `logging` does with records that nobody hears: that somebody captures them changes nothing."""
-    last = logging.lastResort
-    if last is not None and record.levelno >= last.level:
-        inside = INSIDE.set(None)  # it is printed for people, and no second line of the step
+    def handle(self, record: logging.LogRecord) -> bool:
+        inside = INSIDE.set(None)
         try:
-            last.handle(record)
+            return bool(self.usual.handle(record))
         finally:
             INSIDE.reset(inside)
 
 
 _formatter = logging.Formatter()
-_handler = Handler()
+_before: Callable[..., logging.LogRecord] = logging.LogRecord
+_placed = False  # ours makes the records, or stands behind one that does
 
 
 class StampFilter(logging.Filter):
@@ -173,7 +167,7 @@ def begin() -> None:
     with _lock:
         _users += 1
         if _users == 1:
-            logging.getLogger().addHandler(_handler)
+            _place()
             _settle()
 
 
@@ -183,7 +177,7 @@ def end() -> None:
     with _lock:
         _users -= 1
         if not _users:
-            logging.getLogger().removeHandler(_handler)
+            _unplace()
             _settle()
 
 
@@ -200,6 +194,24 @@ def settle() -> None:
         _settle()
 
 
+def _place() -> None:
+    global _before, _placed
+    if not _placed:
+        _before, _placed = logging.getLogRecordFactory(), True
+        logging.setLogRecordFactory(_made)
+    if logging.lastResort is not None and not isinstance(logging.lastResort, _LastResort):
+        logging.lastResort = _LastResort(logging.lastResort)
+
+
+def _unplace() -> None:
+    global _placed
+    if logging.getLogRecordFactory() is _made:  # if not, somebody else's calls ours
+        logging.setLogRecordFactory(_before)
+        _placed = False
+    if isinstance(logging.lastResort, _LastResort):
+        logging.lastResort = logging.lastResort.usual
+
+
 def _settle() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -207,9 +219,7 @@ def _settle() -> None:
             tee = Tee(name, stream)
             _kept.append(tee)
             setattr(sys, name, tee)
-        elif not _users and isinstance(
-            stream, Tee
-        ):  # otherwise somebody has put theirs there, ours behind it
+        elif not _users and isinstance(stream, Tee):  # if not, somebody has put theirs before it
             setattr(sys, name, stream.stream)
 
 
