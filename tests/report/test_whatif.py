@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
 
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.core.outline import Outline, OutlineNode, OutlineScope
-from penstock.core.whatif import CannotReplay, Place, Replay, Taken, simulate
+from penstock.core.whatif import CannotReplay, Place, Replay, Taken
 
 Needs = Sequence[Sequence[int]]
 Durations = dict[Place, Taken]
@@ -26,6 +26,17 @@ def outline(needs: Needs) -> Outline:
             for at, mine in enumerate(needs)
         ),
     )
+
+
+def simulate(
+    outline: Outline,
+    durations: Durations,
+    workers: int | None = None,
+    *,
+    sizes: Mapping[Place, int] | None = None,
+) -> float:
+    """Seconds that a replay takes."""
+    return Replay(outline, durations, sizes or {}).seconds(workers)
 
 
 def scheduled(needs: Needs, took: Sequence[Sequence[int]], workers: int | None) -> float:

@@ -44,23 +44,8 @@ class Attempts:
     """
 
     __slots__ = (
-        "_clock",
-        "_copied",
-        "_folders",
-        "_inputs",
-        "_lent",
-        "_plan",
-        "_run_id",
-        "_say",
-        "_state",
-        "_workdir",
-        "_workdirs",
-        "attendance",
-        "binder",
-        "folds",
-        "idle",
-        "keeper",
-        "permits",
+        "_clock", "_copied", "_folders", "_inputs", "_lent", "_plan", "_run_id", "_say", "_state", "_workdir",
+        "_workdirs", "attendance", "binder", "folds", "idle", "keeper", "permits",
     )  # fmt: skip
 
     def __init__(

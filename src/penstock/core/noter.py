@@ -1,4 +1,4 @@
-"""What steps say and use, on its way into the store: gathered as it comes, written by a thread of its own.
+"""What steps say and use, on its way into the store: gathered as it comes, written by a thread beside them.
 
 It is bounded everywhere. What is left out is counted, and the count is a note too. A store that cannot take
 notes harms nothing but them.

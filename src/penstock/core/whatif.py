@@ -38,27 +38,6 @@ class CannotReplay(ValueError):
     """This run cannot be replayed, and the text says why."""
 
 
-def simulate(
-    outline: Outline,
-    durations: Mapping[Place, Taken],
-    workers: int | None = None,
-    *,
-    sizes: Mapping[Place, int] | None = None,
-) -> float:
-    """Seconds that a run would have taken.
-
-    Args:
-        outline: Its graph.
-        durations: What each node and item has taken; one that is not named takes no time.
-        workers: Attempts at a time; None for any number.
-        sizes: How many items each map has, by its source.
-
-    Raises:
-        CannotReplay: It cannot be replayed.
-    """
-    return Replay(outline, durations, sizes or {}).seconds(workers)
-
-
 class Replay:
     """A measured run, to be replayed as often as one likes.
 

@@ -19,9 +19,6 @@ KNOWN = 0.7
 FEW = 20
 """Steps that a run must have for the pace of their ends to say when it is over."""
 
-_CHEAP = 1_000
-"""Steps over which it is added up every second; of more steps more seldom."""
-
 
 class Forecast:
     """Of one run.

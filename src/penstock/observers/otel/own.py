@@ -24,7 +24,6 @@ from penstock.core.failures import failure_of
 
 from .spans import MOST, SCOPE, Story, exception_of, nanoseconds
 
-_UNSET = Status(StatusCode.UNSET)
 _BY_TRACE = (ParentBased, StaticSampler, TraceIdRatioBased)
 """Samplers that say the same of all spans of a trace, below one of our own."""
 

@@ -115,7 +115,6 @@ BEGIN_READING = "BEGIN"
 COMMIT = "COMMIT"
 ROLLBACK = "ROLLBACK"
 TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
-SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name"
 VACUUM_INTO = "VACUUM INTO ?"
 FOR_ALL = (
     "PRAGMA trusted_schema = OFF",
