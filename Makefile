@@ -9,7 +9,7 @@ STAMP := .venv/.installed
 PYTEST := $(BIN)/python -m pytest -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all drawing-tools check format bench bench-peers uncovered lock clean
+.PHONY: help setup demo test test-all drawing-tools check format bench bench-peers chaos uncovered lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -66,8 +66,12 @@ format: $(STAMP) ## put the sources into their format and mend what ruff can men
 bench: $(STAMP) ## measure against the hand-written floors
 	$(BIN)/python -m bench
 
-bench-peers: $(STAMP) ## measure DBOS and LangGraph beside Penstock, each in .bench/peers (installs them)
+bench-peers: $(STAMP) ## measure eight other engines beside Penstock, each in .bench/peers (installs them; 25 minutes)
 	$(BIN)/python -m bench.peers
+
+chaos: $(STAMP) ## kill a worker of Dask, and then of Ray, every second during 100 runs each
+	$(BIN)/python -m tests.kill.chaos dask --runs 100
+	$(BIN)/python -m tests.kill.chaos ray --runs 100
 
 uncovered: $(STAMP) ## list the failure modes that no test is named after
 	$(BIN)/python scripts/uncovered.py

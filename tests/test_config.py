@@ -13,6 +13,7 @@ import pytest
 
 from penstock import Flow, InputError, RunOptions, config, each
 from penstock.config import OF_THE_TESTS, OPTIONS, Config, load
+from penstock.core.ports import RUNNERS
 from penstock.dialects.pipelines import FunctionStage, Pipeline
 from penstock.dialects.steps import PipelineExecutor
 from penstock.dialects.workflow import Workflow
@@ -294,7 +295,7 @@ def test_definitions_run_as_configured():
 
 # What a number or word may not be, and how that is told after the option's name in its place.
 BAD = {
-    "runner": ("'thread'", ": there is no runner 'thread'; did you mean 'threads'? (one of aio, inline,"),
+    "runner": ("'thread'", ": there is no runner 'thread'; did you mean 'threads'? (one of aio, dask,"),
     "on_failure": ("'stopp'", " is 'stop', 'drain' or 'continue', not 'stopp'"),
     "max_concurrency": ("0", " must be an int of at least 1, not 0"),
     "deadline": ("0", " must be more than 0 s, not 0"),
@@ -340,8 +341,8 @@ def test_a_bad_value_in_the_environment(folder, name):
         ("deadline = 2026-01-01", "deadline must be more than 0 s, not datetime.date(2026, 1, 1)"),
         ("on-failure = true", "on-failure is 'stop', 'drain' or 'continue', not True"),
         ("on-failure = []", "on-failure is 'stop', 'drain' or 'continue', not []"),
-        ("runner = 3", "runner is the name of a runner (one of aio, inline, processes, threads), not 3"),
-        ("runner = []", "runner is the name of a runner (one of aio, inline, processes, threads), not []"),
+        ("runner = 3", f"runner is the name of a runner (one of {', '.join(RUNNERS)}), not 3"),
+        ("runner = []", f"runner is the name of a runner (one of {', '.join(RUNNERS)}), not []"),
         ('runner = ""', "runner: there is no runner ''"),
         ("workdir = 3", "workdir is a path, not 3"),
         ('workdir = ""', "workdir is a path, not ''"),

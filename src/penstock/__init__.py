@@ -54,8 +54,10 @@ _HOME = {
     "StoredRun": "penstock.core.history",
     "Timeout": "penstock.core.model",
     "config": "penstock",
+    "dask": "penstock.wiring",
     "each": "penstock.flow",
     "events": "penstock.core",
+    "executor": "penstock.wiring",
     "fold": "penstock.flow",
     "gather": "penstock.flow",
     "open": "penstock.wiring",
@@ -64,6 +66,7 @@ _HOME = {
     "param": "penstock.flow",
     "processes": "penstock.wiring",
     "progress": "penstock.wiring",
+    "ray": "penstock.wiring",
     "register": "penstock.core.codec",
     "repeat": "penstock.flow",
     "switch": "penstock.flow",
@@ -116,8 +119,10 @@ __all__ = [
     "Timeout",
     "__version__",
     "config",
+    "dask",
     "each",
     "events",
+    "executor",
     "fold",
     "gather",
     "optional",
@@ -125,6 +130,7 @@ __all__ = [
     "param",
     "processes",
     "progress",
+    "ray",
     "register",
     "repeat",
     "switch",
@@ -190,8 +196,8 @@ if TYPE_CHECKING:
         switch,
         use,
     )
+    from penstock.wiring import dask, executor, processes, progress, ray, tracing
     from penstock.wiring import open as open
-    from penstock.wiring import processes, progress, tracing
 else:  # hidden from type checkers, to which a module with __getattr__ has every name, misspelt ones too
 
     def __getattr__(name):

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from penstock.core.amounts import shown
 from penstock.core.errors import InputError, nearest
 from penstock.core.model import OnFailure, RunOptions
-from penstock.core.ports import RUNNERS, no_runner
+from penstock.core.ports import RUNNERS, check_runner
 from penstock.core.record import Record
 
 FILE = "pyproject.toml"
@@ -21,8 +21,8 @@ TABLE = "[tool.penstock]"
 PREFIX = "PENSTOCK_"
 
 OF_THE_TESTS = frozenset({
-    "PENSTOCK_FLIPS", "PENSTOCK_GRAPH", "PENSTOCK_GRAPHS", "PENSTOCK_LIFE", "PENSTOCK_LIVES",
-    "PENSTOCK_MUTANTS", "PENSTOCK_REQUIRE_ALL", "PENSTOCK_SHARED",
+    "PENSTOCK_CHAOS", "PENSTOCK_FLIPS", "PENSTOCK_GRAPH", "PENSTOCK_GRAPHS", "PENSTOCK_LIFE",
+    "PENSTOCK_LIVES", "PENSTOCK_MUTANTS", "PENSTOCK_REQUIRE_ALL", "PENSTOCK_SHARED",
 })  # fmt: skip
 """Variables that this project's own tests and benchmarks read: runs are made beneath them."""
 
@@ -34,7 +34,8 @@ class Config(Record):
     """What is configured. A field is None where nothing is.
 
     Attributes:
-        runner: Of the steps that name none: ``aio``, ``inline``, ``processes`` or ``threads``.
+        runner: Of the steps that name none: ``aio``, ``inline``, ``processes``, ``threads``, or an engine:
+            ``dask``, ``dask://host:port``, ``ray``, ``ray://host:port``.
         on_failure, max_concurrency, deadline, grace: As of `RunOptions`.
         retry_budget, max_abandoned, values, seed, workdir, durability, max_recoveries: The same.
         capture, profile: The same.
@@ -234,8 +235,10 @@ def _check(name: str, value: Any, where: str) -> None:
             raise InputError(
                 f"{where} is the name of a runner (one of {', '.join(RUNNERS)}), not {shown(value)}"
             )
-        if value not in RUNNERS:
-            raise InputError(f"{where}: {no_runner(value)}")
+        try:
+            check_runner(value)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
         return
     try:
         RunOptions(**{name: value})

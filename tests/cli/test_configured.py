@@ -218,10 +218,19 @@ def test_a_mistake_is_told_in_a_line_and_nothing_is_imported(call, files, monkey
 
 
 def test_what_is_no_runner_or_policy_is_refused_on_the_command_line(call):
-    for option in ("--runner", "--on-failure"):
+    for option, said in {
+        "--runner": "there is no runner 'nonsense' (one of aio, dask,",
+        "--on-failure": "invalid choice: 'nonsense'",
+    }.items():
         told = call("run", "good.py", option, "nonsense")
         assert told.code == 2
-        assert f"argument {option}: invalid choice: 'nonsense'" in told.err
+        assert f"argument {option}: {said}" in told.err
+
+
+def test_the_address_of_an_engine_is_dask_or_ray(call):
+    told = call("run", "good.py", "--runner", "spark://127.0.0.1:1")
+    assert told.code == 2
+    assert "'spark://127.0.0.1:1': an address is dask://host:port or ray://host:port" in told.err
 
 
 def test_the_other_commands_need_no_configuration(call, files):

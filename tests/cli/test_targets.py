@@ -62,6 +62,16 @@ def test_l07_a_target_that_cannot_be_found_is_misuse(call, files, words):
     assert call("graph", words) == told
 
 
+def test_a_flow_that_is_a_part_of_another_is_not_meant(call, files):
+    (files / "parts.py").write_text(
+        "from penstock import Flow\n\npart = Flow('part')\n\n@part.step\ndef one() -> int:\n    return 1\n\n"
+        "whole = Flow('whole')\nwhole.add(part, name='inner')\n"
+    )
+    told = call("run", "parts.py")
+    assert (told.code, told.out.splitlines()[0]) == (0, "whole  run RUN")
+    assert call("run", "parts.py:part").code == 0
+
+
 def test_one_of_three(call):
     assert call("run", "three.py:two").code == 0
     assert call("run", "three.py:again").code == 0

@@ -142,6 +142,11 @@ def returned(path: str, *, token: int | None = None) -> Said:
     return (c.ENDED, path, token, c.RETURNED, None, None)
 
 
+def heard_late(said: Said, ended: float) -> Said:
+    """The end of an attempt that had come at that time already."""
+    return (*said, ended)
+
+
 def began(path: str, *, token: int | None = None) -> Said:
     return (c.BEGAN, path, token)
 
@@ -312,6 +317,8 @@ class Play:
             return (kind, *rest)
         i = self.number(path)
         token = self.machine.state.token[i] if token is None else token
+        if kind == c.ENDED and len(rest) > 3:
+            return (kind, i, token, *rest[:3], self._began[i, token], rest[3])
         if kind in (c.ENDED, c.FOLDED):
             return (kind, i, token, *rest, self._began.get((i, token), self.now), self.now)
         if kind == c.BEGAN:

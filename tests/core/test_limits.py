@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.core.limits import Gauge
+from penstock.core.limits import Gauge, Gauges
 from penstock.core.model import Limit, Rate
 from tests.core.play import Play, node
 
@@ -98,3 +98,27 @@ def test_a_start_that_takes_more_than_has_left_the_window_waits_for_the_youngest
         gauge.take(1, at)
     assert [gauge.next_time(weight) for weight in (1, 2, 3)] == [10.0, 11.0, 12.0]
     assert [gauge.room(at) for at in (9.75, 10.0, 11.0, 12.0)] == [0, 1, 2, 3]
+
+
+def test_only_what_is_taken_by_those_who_take_less_counts_as_taken_past_somebody():
+    memory, card, calls = Limit("memory", 3), Limit("card", 1), Limit("calls", rate=Rate(9, PER))
+    light, medium = (("memory", 1),), (("memory", 2),)
+    both, timed = (("card", 1), ("memory", 3)), (("calls", 1), ("memory", 3))
+    gauges = Gauges([memory, card, calls], [light, medium, both, timed])
+    gauges.wait(1, "memory", light)
+    gauges.wait(2, "memory", timed)
+    for _ in range(5):
+        gauges.pass_by(0, light)
+    assert not gauges.keeps("memory"), "for one that takes the least, or waits for time, nothing is kept"
+    gauges.wait(3, "memory", medium)
+    gauges.wait(4, "memory", both)
+    for _ in range(5):
+        gauges.pass_by(0, medium)
+        gauges.pass_by(3, medium)
+    assert (gauges.owed, gauges.keeps("card"), gauges.keeps("memory")) == (4, True, True)
+    assert gauges.enough(0.0)
+    gauges["card"].take(1, 0.0)
+    assert not gauges.enough(0.0)
+    assert gauges.settle() == ["card", "memory"]
+    assert not gauges.keeps("card")
+    assert gauges["memory"].waiting == {}

@@ -56,6 +56,22 @@ def test_earlier_durations_decide_the_order():
     assert [one.id for one in plan.nodes] == ["long", "short", "below"]
 
 
+def test_a_step_without_a_duration_is_taken_to_last_as_long_as_the_others():
+    graph = Graph("three", [node("new"), node("short"), node("long"), node("usual")])
+    plan = Plan(graph, durations={"short": 1.0, "usual": 5.0, "long": 9.0})
+    assert [one.id for one in plan.nodes] == ["long", "new", "usual", "short"]
+
+
+def test_the_maps_of_a_source_are_in_one_order_whatever_takes_long():
+    """A journal holds the keys of an element in this order."""
+    graph = Graph("maps", [node("s"), node("a", each("s")), node("b", each("s"))])
+    for durations in ({"a": 1.0, "b": 9.0}, {"a": 9.0, "b": 1.0}):
+        plan = Plan(graph, durations=durations)
+        (scopes,) = plan.opens.values()
+        heads = [plan.nodes[plan.node[plan.levels[one].base + plan.levels[one].head]].id for one in scopes]
+        assert heads == ["a", "b"]
+
+
 def test_what_is_kept():
     graph = Graph("kept", [node("a"), node("b", "a", keep=True), node("c", "b"), node("d", after("c"))])
     assert _kept(Plan(graph)) == ["b", "c", "d"], "the value of `a` goes with its last consumer"

@@ -12,6 +12,7 @@ from tests.core.play import (
     each,
     fails,
     gather,
+    heard_late,
     node,
     ok,
     optional,
@@ -287,6 +288,27 @@ class TestTimeouts:
         play.step(at=5)
         play.step(fails("a"), ok("a"))
         assert play.told == ["a failed #1 by timeout", "run failed"]
+
+    @pytest.mark.parametrize(("ended", "status"), [(4.9, "succeeded"), (5, "failed"), (5.1, "failed")])
+    def test_s15_what_counts_is_when_it_ended_and_not_when_that_was_heard(self, ended, status):
+        """Attempts that travel together are answered together, which may be long after they ended."""
+        play = Play(node("a", timeout=5), node("b", "a"))
+        play.step(began("a"))
+        assert play.step(at=5) == ["stop a#1 late"]
+        play.step(heard_late(ok("a", 1), ended), at=6)
+        assert play.status("a") == status
+        assert play.step(at=20) == []
+
+    def test_s15_a_failure_in_time_that_is_heard_late_is_that_failure(self):
+        play = Play(node("a", timeout=5, attempts=2, delay=1))
+        play.step(began("a"))
+        play.step(at=5)
+        play.step(heard_late(fails("a"), 3), at=6)
+        assert play.told == ["a retrying #1 at 7"]
+        play.step(at=7)
+        play.step(began("a"))
+        play.step(ok("a"), at=8)
+        assert play.finished == "succeeded"
 
     def test_s15_the_stop_is_said_once(self):
         play = Play(node("a", timeout=5), grace=10)

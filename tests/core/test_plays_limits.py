@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.core.model import Limit, Rate
+from penstock.core.model import Limit, LimitUse, Node, Rate
 from tests.core.play import (
     CANCEL,
     Play,
@@ -22,6 +22,15 @@ from tests.core.play import (
 
 def running(play: Play) -> list[str]:
     return [id for id, status in play.statuses().items() if status == "running"]
+
+
+def two_chains(length: int, limit: Limit) -> list[Node]:
+    """Steps that take one each, two of them at a time."""
+    return [
+        node(f"{name}{at}", *([f"{name}{at - 1}"] if at else []), limits=[limit])
+        for at in range(length)
+        for name in "ab"
+    ]
 
 
 class TestCapacity:
@@ -61,6 +70,57 @@ class TestCapacity:
         assert play.commands == ["start a#1"], "one permit is free, but `big` waits before `c`"
         assert play.step(ok("a")) == ["start big#1"]
         assert play.step(ok("big")) == ["start c#1"]
+
+    @pytest.mark.parametrize("more", [0, 1])
+    def test_r08_those_who_rank_higher_and_take_less_go_first_but_not_for_ever(self, more):
+        memory, gpu = Limit("memory", 4), Limit("gpu", 1)
+        takes: list[Limit | LimitUse] = [memory.take(4), *[gpu] * more]
+        play = Play(*two_chains(20, memory), node("big", limits=takes), node("other", limits=[gpu]))
+        assert sorted(play.commands) == ["start a0#1", "start b0#1", "start other#1"], "of four two are free"
+        for turn in range(4):
+            (started,) = play.step(ok("ab"[turn % 2] + str(turn // 2)))
+            assert started[6] in "ab", "a longer way is before them"
+        assert play.step(ok("a2")) == [], "what becomes free is kept for it"
+        if more:
+            assert play.step(ok("b2")) == [], "so long as it waits for something else"
+            assert play.step(ok("other")) == ["start big#1"]
+        else:
+            assert play.step(ok("b2")) == ["start big#1"]
+        assert play.step(ok("big")) == ["start a3#1", "start b3#1"]
+        while play.finished is None:
+            play.step(*[ok(id) for id in running(play)])
+        assert play.finished == "succeeded"
+
+    def test_r08_it_gets_the_next_slot_and_no_more_than_there_are(self):
+        memory = Limit("memory", 4)
+        plain = [node("p0"), node("p1"), node("p2", "b2")]
+        play = Play(*two_chains(3, memory), node("big", limits=[memory.take(4)]), *plain, max_concurrency=3)
+        for turn in range(4):
+            play.step(ok("ab"[turn % 2] + str(turn // 2)))
+        assert play.step(ok("a2")) == ["start p1#1"]
+        assert play.step(ok("b2")) == ["start big#1"], "and not `p2`, for which there is no slot"
+        assert running(play) == ["big", "p0", "p1"]
+
+    @pytest.mark.parametrize("end", ["big", "drain"])
+    def test_r08_what_is_kept_for_one_that_does_not_come_is_for_the_others(self, end):
+        memory = Limit("memory", 4)
+        play = Play(
+            *two_chains(20, memory),
+            node("bad", optional=end == "big"),
+            node("z", limits=[memory], trigger="always"),
+            node("big", limits=[memory.take(4)]),
+            on_failure="drain",
+        )
+        for turn in range(4):
+            play.step(ok("ab"[turn % 2] + str(turn // 2)))
+        assert play.step(ok("a2")) == []
+        play.step(fails("bad"))
+        play.step(ok("b2"))
+        while play.finished is None:
+            play.step(*[ok(id) for id in running(play)])
+        assert play.status("z") == "succeeded"
+        assert play.status("big") == ("succeeded" if end == "big" else "skipped")
+        assert play.machine.state.gauges["memory"].free == 4
 
     def test_who_waits_goes_in_order_of_rank_and_not_of_arrival(self):
         api = Limit("api", 1)

@@ -18,6 +18,7 @@ from tests.core.play import (
     gather,
     gone,
     granted,
+    heard_late,
     idles,
     node,
     ok,
@@ -72,6 +73,14 @@ class TestTotal:
         play.step(at=10)
         play.step(ok("a"), at=11)
         assert play.told == ["a failed #1 by timeout", "run failed"]
+
+    @pytest.mark.parametrize(("ended", "finished"), [(9.9, "succeeded"), (10, "failed")])
+    def test_s15_a_result_that_came_in_time_counts_whenever_it_is_heard(self, ended, finished):
+        play = Play(node("a", timeout=total(10)))
+        play.step(began("a"))
+        play.step(at=10)
+        play.step(heard_late(ok("a"), ended), at=11)
+        assert play.finished == finished
 
     def test_an_attempt_that_total_ended_is_never_tried_again(self):
         play = Play(node("a", timeout=total(10), attempts=9))

@@ -47,7 +47,7 @@ def statuses(result):
     return [f"{node.path}={node.status.value}" for node in result.nodes.values()]
 
 async def main():
-    asyncio.get_running_loop().slow_callback_duration = 1000.0  # it waits for the run, and in debug mode says so
+    asyncio.get_running_loop().slow_callback_duration = 1000.0  # in debug mode it would say that it waits
     end(flow.run(options=options))
     await asyncio.sleep(0)
     say("went on")

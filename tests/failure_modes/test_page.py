@@ -21,7 +21,7 @@ def load() -> Any:
 
 
 uncovered = load()
-GROUPS = "DFGJLRS"
+GROUPS = "DFGJLRSX"
 
 
 def rows() -> list[tuple[str, str]]:

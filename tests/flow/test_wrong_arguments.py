@@ -22,7 +22,8 @@ def one() -> Flow:
 
 
 RUNNER = (
-    "runner takes the name of a runner (one of aio, inline, processes, threads), a runner or a pool, not "
+    "runner takes the name of a runner (one of aio, dask, executor, inline, processes, ray, threads), "
+    "an address such as 'dask://host:8786', a runner or a pool, not "
 )
 
 

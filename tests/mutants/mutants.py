@@ -64,7 +64,7 @@ MUTANTS = (
     Mutant(
         "a success after the alarm is accepted",
         DECIDE,
-        "if reply[3] == OK and not (late and i in late):",
+        "if reply[3] == OK and not (late and i in late and not _in_time(s, reply, late[i])):",
         "if reply[3] == OK:",
     ),
     Mutant(
@@ -572,8 +572,8 @@ MUTANTS = (
     Mutant(
         "what a failed attempt has written is kept",
         DECIDE,
-        "    late = s.late.pop(i, None)\n    if result == RETURNED:\n",
-        "    s.shared.update(_writes or {})\n    late = s.late.pop(i, None)\n    if result == RETURNED:\n",
+        "        late = None\n    if result == RETURNED:\n",
+        "        late = None\n    s.shared.update(_writes or {})\n    if result == RETURNED:\n",
     ),
     Mutant(
         "what the steps share goes to a parameter of another name",

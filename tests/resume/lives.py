@@ -105,9 +105,12 @@ class Life(Drive):
         super().__init__(spec, dice)
         if not keep:
             self.graph = Graph("random", [node._replace(keep=False) for node in self.graph.nodes])
-            self.plan = Plan(self.graph)
-            self.machine = self._machine()
-            self._binder, self._folds = Binder(self.machine.state, {}), Folds(self.machine.state)
+        ranks = Random(store.commits)
+        durations = {node.id: ranks.random() for node in self.graph.nodes}
+        self.plan = Plan(self.graph, keep_all=keep, durations=durations)
+        """In another order than in the last life: other runs may have told meanwhile what takes long."""
+        self.machine = self._machine()
+        self._binder, self._folds = Binder(self.machine.state, {}), Folds(self.machine.state)
         self.store, self.script, self.now = store, script, now
         self.codec = Codec(store)
         self.prints = {node.id: "code" for node in self.graph.nodes}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextvars
 import ctypes
 import functools
+import gc
 import os
 import signal
 import socket
@@ -333,6 +334,39 @@ def write_in_workdir(context: Context) -> str:
     return str(context.published / "file")
 
 
+def what_is_there() -> tuple[int, int, list[str]]:
+    """Of this process: its number, its descriptors and its threads."""
+    gc.collect()
+    return os.getpid(), len(os.listdir("/proc/self/fd")), [thread.name for thread in threading.enumerate()]
+
+
+def numbers(many: int) -> list[int]:
+    return list(range(many))
+
+
+LENT: list[Any] = []
+
+
+def kill_workers_of(number: int) -> None:
+    """Kills the workers of the executors that a test has left here, when the fourth number comes."""
+    if number == 3:
+        for executor in LENT:
+            for pid in list(executor._processes):
+                os.kill(pid, signal.SIGKILL)
+
+
+def beat_for(context: Context, beats: int) -> int:
+    for _ in range(beats):
+        context.heartbeat()
+        time.sleep(0.2)
+    return beats
+
+
+def be_silent(context: Context, inside: str) -> None:
+    arrive(inside)
+    signal.pause()
+
+
 def read_seen() -> str:
     return SEEN.get("nothing")
 
@@ -412,6 +446,40 @@ def run_inner(x: int) -> int:
 
 def open_socket() -> socket.socket:
     return socket.socket()
+
+
+# Chunks
+
+
+def note(log: str, item: int) -> int:
+    """Leaves a line in a file, in one write, for each time that it is called."""
+    file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(file, f"{item}\n".encode())
+    os.close(file)
+    return item
+
+
+def note_and_crash(log: str, item: int) -> NoReturn:
+    note(log, item)
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def nap(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def an_item(item: int, log: str) -> int:
+    """Of those of a map: 50 fails the first time, 77 never ends, 99 kills its process, once."""
+    first = item not in (50, 99) or str(item) not in Path(log).read_text().split("\n")
+    note(log, item)
+    if item == 50 and first:
+        raise ValueError("not yet")
+    if item == 77:
+        signal.pause()
+    if item == 99 and first:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 2 * item
 
 
 # Resources

@@ -257,7 +257,7 @@ def test_a_pool_is_what_runs_take(pool):
         (2.5, {}, "at least 1"),
         (1, {"kill_grace": -1}, "kill_grace"),
         (1, {"prefetch": -1}, "prefetch"),
-        (1, {"prefetch": 99}, "prefetch"),
+        (1, {"prefetch": 511}, "prefetch"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(size, how, says):
@@ -986,7 +986,7 @@ def test_what_was_sent_ahead_to_a_killed_worker_goes_to_another(meet):
 @pytest.fixture
 def ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long the last attempt took, others are sent ahead."""
-    monkeypatch.setattr("penstock.runners.processes.dispatch._QUICK", math.inf)
+    monkeypatch.setattr("penstock.runners.processes.ahead.QUICK", math.inf)
 
 
 def test_a_kill_that_comes_too_late_harms_nobody(ahead, meet):
@@ -1308,7 +1308,7 @@ def test_stdin_is_empty_and_what_is_printed_comes_before_the_end(tmp_path):
         import queue, sys, time
         from tests.runners import process_steps as own
 
-        with processes(1) as pool:
+        with processes(1, prefetch=0) as pool:
             runner, mailbox, bell = pool.for_run(RunOptions()), Mailbox(), queue.SimpleQueue()
             mailbox.bell = lambda: bell.put(None)
             runner.open(mailbox, time.monotonic)

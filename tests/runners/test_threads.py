@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from penstock import Flow, each, param, use
 from penstock.core import commands as c
+from penstock.core.errors import InputError
+from penstock.core.model import NodeStatus, RunOptions
 from penstock.runners.threads import ThreadRunner
 from penstock.testing.stream_contract import StreamContract
 from penstock.testing.stream_steps import count_to
+from penstock.wiring.runners import executor
 from tests.runners import steps
 from tests.runners.contract import PATIENCE, Rig, RunnerContract, context_of
 
@@ -21,8 +29,8 @@ from tests.runners.contract import PATIENCE, Rig, RunnerContract, context_of
 class ThreadRig(Rig):
     runner: ThreadRunner
 
-    def __init__(self, size: int | None = None) -> None:
-        super().__init__(ThreadRunner(size))
+    def __init__(self, size: int | None = None, lender: ThreadPoolExecutor | None = None) -> None:
+        super().__init__(ThreadRunner(size, lender))
         self._bell: SimpleQueue[None] = SimpleQueue()
         self.mailbox.bell = lambda: self._bell.put(None)
 
@@ -479,3 +487,188 @@ class TestThreads(StreamContract, RunnerContract):
     def test_a_size_of_nothing_is_refused(self):
         with pytest.raises(ValueError, match="at least 1"):
             ThreadRunner(0)
+
+
+# Threads that an executor lends
+
+
+class TestLentThreads(StreamContract, RunnerContract):
+    parks_streams = False
+
+    @pytest.fixture(autouse=True)
+    def _lender(self) -> Iterator[None]:
+        with ThreadPoolExecutor(1) as self.lender:
+            yield
+
+    def make(self) -> ThreadRig:
+        return ThreadRig(1, self.lender)
+
+    def park(self, rig: Rig) -> Callable[[], None]:
+        inside, release = threading.Event(), threading.Event()
+        rig.submit(lambda: hold(inside, release))
+        wait(inside)
+        return release.set
+
+
+@pytest.fixture
+def lender():
+    with ThreadPoolExecutor(2, thread_name_prefix="lent") as lender:
+        yield lender
+
+
+def lending(threads: int, **how: Any) -> Any:
+    """An executor; its type is no matter here."""
+    return ThreadPoolExecutor(threads, **how)
+
+
+def who() -> str:
+    return threading.current_thread().name
+
+
+def lent_flow(call: Callable[..., Any], **how: Any) -> Flow:
+    flow = Flow("one")
+    flow.add(call, name="step", **how)
+    return flow
+
+
+@pytest.mark.parametrize("lend", [executor, lambda lender: lender])
+def test_a_run_borrows_the_threads_of_an_executor_and_gives_them_back(lender, lend):
+    flow = Flow("map")
+    many = flow.add(lambda: list(range(50)), name="many")
+    flow.add(lambda x: who(), name="names", x=each(many))
+    for _ in range(2):
+        names = set(flow.run(runner=lend(lender)).items("names"))
+        assert {name[:4] for name in names} == {"lent"}
+        at_work = [threading.Event(), threading.Event()]
+        both = [lender.submit(hold, one, other) for one, other in (at_work, at_work[::-1])]
+        for future in both:  # both threads are there for others, at the same time
+            assert future.result(PATIENCE) == ""
+
+
+def test_values_stay_what_they_are_and_functions_need_no_name(lender):
+    value = object()
+    flow = Flow("by reference")
+    first = flow.add(lambda: value, name="first", volatile=True)
+    flow.add(lambda x: x is value, name="same", x=use(first))
+    assert flow.run(runner=lender)["same"] is True
+
+
+def test_a_step_that_hangs_in_a_lent_thread_is_abandoned_and_named(lender):
+    release = threading.Event()
+    flow = Flow("hangs")
+    flow.add(lambda: wait(release), name="hangs", timeout=0.1, optional=True)
+    flow.add(lambda: 1, name="other")
+    result = flow.run(runner=lender, options=RunOptions(grace=0.05))
+    release.set()
+    assert result["other"] == 1
+    (abandoned,) = result.abandoned
+    assert "lent_" in str(abandoned)
+    assert lender.submit(who).result(PATIENCE).startswith("lent")
+
+
+def test_a_stream_and_its_consumer_with_one_lent_thread():
+    flow = Flow("stream")
+    numbers = flow.add(count_to, name="numbers", many=500)
+    flow.add(lambda x: x + 1, name="more", x=each(numbers))
+    with lending(1) as lender:
+        assert flow.run(runner=lender).items("more") == list(range(1, 501))
+
+
+def test_an_executor_that_was_shut_down_lends_nothing_and_that_is_said():
+    lender = lending(1)
+    lender.shutdown()
+    flow = Flow("two")
+    first = flow.add(lambda: 1, name="step", optional=True)
+    flow.add(lambda: 2, name="other", after=[first], optional=True)
+    result = flow.run(runner=lender)
+    failure = result.nodes["step"].failure
+    assert failure is not None
+    assert "cannot schedule new futures after shutdown: the executor lends none" in failure.text
+
+
+@pytest.mark.parametrize("cancels", [False, True])
+def test_an_executor_that_is_shut_down_amid_a_run_keeps_what_it_has_lent(cancels):
+    """What it had not begun is dropped; a thread that serves the run serves it to its end."""
+    inside, release, busy = threading.Event(), threading.Event(), threading.Event()
+    lender = lending(2)
+    lender.submit(wait, busy)  # so that only one can be lent
+    flow = Flow("many")
+    first = flow.add(lambda: hold(inside, release, "fine"), name="first")
+    flow.add(lambda x: x, name="same", x=each(param("items", list[int])))
+    flow.add(lambda x: x, name="last", x=use(first))
+    run = flow.start(runner=lender, items=list(range(20)))
+    wait(inside)
+    lender.shutdown(wait=False, cancel_futures=cancels)
+    release.set()
+    result = run.result(PATIENCE)
+    busy.set()
+    assert result["last"] == "fine"
+    assert result.items("same") == list(range(20))
+    lender.shutdown()
+
+
+def test_an_executor_that_drops_what_it_had_not_begun_fails_what_waits_for_it():
+    busy, inside = threading.Event(), threading.Event()
+    lender = lending(1)
+    lender.submit(hold, inside, busy)
+    wait(inside)
+    run = lent_flow(lambda: 1).start(runner=lender)
+    until(lambda: lender._work_queue.qsize() == 1)
+    lender.shutdown(wait=False, cancel_futures=True)
+    failure = run.result(PATIENCE).nodes["step"].failure
+    busy.set()
+    assert failure is not None
+    assert "has dropped what it had not begun" in failure.text
+    lender.shutdown()
+
+
+def test_a_run_does_not_wait_at_its_end_for_threads_that_have_not_come_yet():
+    busy, inside = threading.Event(), threading.Event()
+    with lending(1) as lender:
+        lender.submit(hold, inside, busy)
+        wait(inside)
+        run = lent_flow(lambda: 1).start(runner=lender)
+        until(lambda: lender._work_queue.qsize() == 1)
+        run.cancel("enough")
+        result = run.result(PATIENCE)
+        assert result.nodes["step"].status is NodeStatus.SKIPPED
+        assert result.warnings == ()
+        busy.set()
+
+
+def test_a_run_in_a_thread_of_the_executor_that_it_is_lent_is_refused():
+    """It would wait for a thread that waits for it."""
+    flow = lent_flow(lambda: 1)
+    with lending(1) as lender:
+        future = lender.submit(flow.run, runner=lender)
+        with pytest.raises(InputError, match="lend it another one, or say runner='threads'"):
+            future.result(PATIENCE)
+        assert lender.submit(flow.run).result(PATIENCE)["step"] == 1
+
+
+def test_an_executor_whose_threads_cannot_begin_fails_what_waits():
+    def broken() -> None:
+        raise OSError("no such luck")
+
+    logging.getLogger("concurrent.futures").disabled = True
+    try:
+        with lending(1, initializer=broken) as lender:
+            failure = lent_flow(lambda: 1).run(runner=lender).nodes["step"].failure
+    finally:
+        logging.getLogger("concurrent.futures").disabled = False
+    assert failure is not None
+
+
+def test_fewer_threads_than_there_are_may_be_borrowed(lender):
+    flow = Flow("map")
+    flow.add(lambda x: who(), name="names", x=each(param("items", list[int])))
+    with executor(lender, size=1) as pool:
+        assert len(set(flow.run(runner=pool, items=[1] * 50).items("names"))) == 1
+
+
+def until(done: Callable[[], bool]) -> None:
+    """Waits for something that is about to come."""
+    end = time.monotonic() + PATIENCE
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.002)

@@ -18,11 +18,13 @@ from penstock.core.errors import GraphChanged, InputError, NotStorable, Penstock
 from penstock.core.events import RunResumed, RunStarted
 from penstock.core.graph import Graph
 from penstock.core.model import Input, RunOptions, RunStatus
-from penstock.core.ports import RUNNERS
+from penstock.core.ports import RUNNERS, check_runner
 from penstock.core.result import RunResult
 
 if TYPE_CHECKING:
     from penstock.core.history import StoredRun
+
+_NAMED = tuple(name for name in RUNNERS if name != "executor")  # an executor is lent, by a program
 
 CONFIGURED = ("runner", "on_failure", "max_concurrency")
 """What the configuration may say instead."""
@@ -115,7 +117,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-concurrency", type=positive, metavar="N", help="attempts that run at the same time, at most"
     )
-    parser.add_argument("--runner", choices=RUNNERS, help="where the steps run that name no runner")
+    parser.add_argument(
+        "--runner",
+        type=runner,
+        metavar="NAME",
+        help=f"where the steps run that name no runner: {', '.join(_NAMED)}, or dask://host:port",
+    )
     parser.add_argument(
         "--trace",
         action="store_true",
@@ -293,6 +300,15 @@ def options_of(stored: StoredRun, **said: Any) -> RunOptions:
     """How a run goes on: as it was to go, but for what is said now."""
     known = {name: value for name, value in stored.options.items() if name in RunOptions._fields}
     return RunOptions(**{**known, "tags": stored.tags, **said})
+
+
+def runner(text: str) -> str:
+    """The name of a runner, or the address of an engine, for argparse."""
+    try:
+        check_runner(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def positive(text: str) -> int:

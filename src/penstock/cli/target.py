@@ -52,7 +52,7 @@ def load(words: str) -> Target:
     module = _load_file(Path(where)) if is_file(where) else _load_module(where)
     if name is not None:
         return Target(_named(module, where, name), name, where)
-    found = runnables(vars(module))
+    found = whole(runnables(vars(module)))
     if len(found) == 1:
         ((name, thing),) = found.items()
         return Target(thing, name, where)
@@ -92,6 +92,18 @@ def runnables(names: Mapping[str, Any]) -> dict[str, Runnable]:
             seen.add(id(value))
             found[name] = value
     return found
+
+
+def whole(found: Mapping[str, Runnable]) -> dict[str, Runnable]:
+    """The same without those that are but parts of others among them."""
+    parts = [getattr(value, "parts", None) for value in found.values()]
+    inner = {
+        id(getattr(part, "inner", None))
+        for some in parts
+        if isinstance(some, Mapping)
+        for part in some.values()
+    }
+    return {name: value for name, value in found.items() if id(value) not in inner}
 
 
 def can_run(value: object) -> bool:

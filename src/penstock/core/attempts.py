@@ -38,6 +38,7 @@ class Attempts:
         binder: Makes arguments of what the needs brought.
         folds: What the folds have so far.
         idle: Who must show signs of life.
+        kind: By node: how it is to be called, as bits of `commands`.
         keeper: The run's resources; None as long as nobody has asked for any.
         permits: Of limits wider than the run; None where it takes none.
         attendance: Attends to what surrounds each attempt; None where nobody asks for that.
@@ -45,7 +46,7 @@ class Attempts:
 
     __slots__ = (
         "_clock", "_copied", "_folders", "_inputs", "_lent", "_plan", "_run_id", "_say", "_state", "_workdir",
-        "_workdirs", "attendance", "binder", "folds", "idle", "keeper", "permits",
+        "_workdirs", "attendance", "binder", "folds", "idle", "keeper", "kind", "permits",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +60,7 @@ class Attempts:
     ) -> None:
         self._state = state
         self._plan = state.plan
+        self.kind: bytes | bytearray = state.plan.kind
         self._copied = options.values == "copied"
         self._run_id = run_id
         self._say = say
@@ -105,7 +107,7 @@ class Attempts:
             arguments = self.folds.arguments(i, token, of)
             if self._copied:
                 arguments.update(self._own({"items": arguments["items"]}, [("items", of.needs[0])]))
-            return (i, token, fold_slice, arguments, None, None, self._plan.kind[node])
+            return (i, token, fold_slice, arguments, None, None, self.kind[node])
         arguments = self.binder.arguments(i)
         if self._copied:
             arguments = self._own(arguments, [(need.param, need) for need in of.needs])
@@ -121,7 +123,7 @@ class Attempts:
             runner = self._plan.runners[self._plan.runner[node]]
             call = self.permits.lend(i, token, of, call, runner)
         retry_on = of.retry.retry_on if of.retry is not None else None
-        return (i, token, call, arguments, retry_on, context, self._plan.kind[node])
+        return (i, token, call, arguments, retry_on, context, self.kind[node])
 
     def question(self, i: int, condition: Condition, *, outcomes: bool) -> Arguments:
         """The arguments of a condition; see `Binder.question`.

@@ -12,7 +12,11 @@ from .model import TRIGGERS, Accepts, Condition, Limit, Node
 _BFS_BUDGET = 2_000_000
 """Edges looked at in search of a shorter circle; past it the best one so far is shown."""
 
-_SYNC_ONLY = ("inline", "threads", "processes")
+APART = ("dask", "executor", "processes", "ray")
+"""Names of runners whose attempts are made in other processes."""
+
+SYNC_ONLY = ("inline", "threads", *APART)
+"""Names of runners that take no coroutines."""
 
 
 def find_cycle(left: Iterable[int], parents: Sequence[tuple[int, ...]]) -> list[int]:
@@ -91,7 +95,7 @@ def check_node(node: Node, limits: dict[str, Limit]) -> None:
             raise GraphError(f"step {node.id!r}: a fold sees nothing of what the run's steps share")
     if node.limits:
         _check_limits(node, limits)
-    if node.is_async and node.runner in _SYNC_ONLY:
+    if node.is_async and node.runner in SYNC_ONLY:
         raise GraphError(
             f"step {node.id!r}: runner={node.runner!r} calls plain functions, and this one is async; "
             "leave runner= out, or give 'aio'"
@@ -117,13 +121,13 @@ def check_volatile(
         GraphError: A node that gives one, or takes one, runs in processes.
     """
     for position, node in enumerate(nodes):
-        if node.volatile and runner_of(node) == "processes":
+        if node.volatile and runner_of(node) in APART:
             raise GraphError(
                 f"step {node.id!r}: its value is volatile, so it cannot be made in another process; "
                 "give it runner='threads', or leave out volatile="
             )
         for need, parent in zip(node.needs, parents[position], strict=True):
-            if nodes[parent].volatile and need.how != "after" and runner_of(node) == "processes":
+            if nodes[parent].volatile and need.how != "after" and runner_of(node) in APART:
                 raise GraphError(
                     f"step {node.id!r}: it takes the value of {need.node!r}, which is volatile, "
                     "so it cannot run in another process; give it runner='threads'"

@@ -16,6 +16,7 @@ Commands                                  Replies
                                             (IDLED, node, token)
                                             (FOLDED, node, token, upto, began, ended)
                                             (KEYED, node, scope, keys)
+                                            (ROOM, runner, attempts)
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ GRANTED: Final = 8  # the limits wider than the run are held for this node
 IDLED: Final = 9  # the attempt has shown no sign of life for as long as it may
 FOLDED: Final = 10  # a slice of a fold is done: all items before `upto` are in it
 KEYED: Final = 11  # the keys of the elements that the node's value, which follows, brings to a map
+ROOM: Final = 12  # the runner of this name takes another number of attempts at a time from now on
 
 OK: Final = 0  # payload is the value, writes a mapping or None
 FAILED: Final = 1  # payload is a Failure
@@ -60,3 +62,4 @@ WHEN: Final = 1
 TIMED: Final = 1  # somebody wants to know when it really begins
 PURE: Final = 2  # the call only makes a coroutine: no code of the user runs before it is awaited
 STREAM: Final = 4  # the call gives an iterator, or an async one, of elements
+STAYS: Final = 8  # its value may stay with the engine that makes it; see `staying`

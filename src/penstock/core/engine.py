@@ -135,6 +135,11 @@ class Engine:
         self._simple = plan.simple if plain else bytes(len(plan.nodes))
         if plain and attendance is not None:
             self._simple = _at_hand(plan)
+        holders = [name for name, runner in runners.items() if getattr(runner, "holds", False)]
+        if holders and durable is None and options.values == "shared":
+            from .staying import staying
+
+            self._attempts.kind = staying(plan, holders)
         override, targets = given[0] or {}, given[1]
         chosen = None if targets is None else tuple(targets)
         self._asked_for = (override, self._elements.given(override), chosen)
@@ -492,7 +497,7 @@ class Engine:
         state, plan = self.machine.state, self.plan
         site, total, value, node_of = state.site, state.total, state.value, plan.node
         nodes, wires, simple, runner = plan.nodes, plan.wires, self._simple, plan.runner
-        hold, kinds, pours = state.hold, plan.kind, plan.has_streams
+        hold, kinds, pours = state.hold, self._attempts.kind, plan.has_streams
         submit, elements, shares = self._submit, plan.elements, plan.shares
         attendance = self._attempts.attendance
         param: str | None

@@ -61,7 +61,7 @@ def _slots(s: State) -> list[str]:
         mine = sum(s.plan.runner[s.plan.node[s.site[i]]] == runner for i in running)
         if s.slots[runner] - free != mine:
             found.append(f"runner {runner}: {mine} attempts run, {s.slots[runner] - free} slots are taken")
-        if free < 0:
+        if free < 0 and runner not in s.shrunk:
             found.append(f"runner {runner} has more attempts than it takes")
     return found
 
@@ -132,6 +132,7 @@ DERIVED = frozenset(
         "blocked",
         "counts",
         "fans",
+        "free",
         "gauges",
         "grace_ends",
         "granted",
@@ -142,17 +143,26 @@ DERIVED = frozenset(
         "plan",
         "ready",
         "ripe",
+        "shrunk",
         "slices",
+        "slots",
         "sweep",
     ]
 )
-"""Parts of a state that a replay rebuilds in its own way; maps and limits are compared by what counts."""
+"""Parts of a state that a replay rebuilds in its own way; of maps, limits and slots what counts is."""
+
+
+def _held(s: State) -> list[int]:
+    """Slots that attempts hold, by runner: how many there are is the runner's to say, and no event."""
+    return [slots - free for slots, free in zip(s.slots, s.free, strict=True)]
 
 
 def differences(one: State, other: State) -> list[str]:
     """Names of the parts in which two states of one plan differ, the derived ones left out."""
     names = [name for name in State.__slots__ if name not in DERIVED]
     found = [name for name in names if getattr(one, name) != getattr(other, name)]
+    if _held(one) != _held(other):
+        found.append("slots")
     if one.opened.keys() != other.opened.keys():
         return [*found, "opened"]
     for key, fan in one.opened.items():

@@ -263,6 +263,8 @@ class Plan:
             self.wires[node] = same.setdefault(pairs, pairs)
         self._make_groups(scope_of)
         self.down: list[tuple[int, ...]] = [same.setdefault(key, key) for key in map(tuple, down)]
+        for scopes in self.opens.values():
+            scopes.sort()  # a journal holds the keys of elements in this order, and the ranks may change
         for site in {*self.casts, *self.opens, *self.folds, *self.quorums}:
             self.flags[site] |= WIDE
 
@@ -498,13 +500,14 @@ def _awaits(node: Node) -> bool:
 
 
 def _ranks(graph: Graph, durations: Mapping[str, float]) -> list[float]:
-    """For each node the longest path from it to the end, by earlier durations where there are any."""
+    """For each node the longest path from it to the end, by earlier durations where there are any; of a node
+    without one it is supposed that it takes as long as the others do."""
     rank = [0.0] * len(graph.nodes)
-    nodes = graph.nodes
+    known = [seconds for of in graph.nodes if (seconds := durations.get(of.id)) is not None]
+    usual = sorted(known)[len(known) // 2] if known else 1.0
     for node in reversed(graph.order):
-        mine = rank[node] = rank[node] + (
-            max(durations.get(nodes[node].id, 1.0), _INSTANT) if durations else 1.0
-        )
+        seconds = durations.get(graph.nodes[node].id, usual) if known else usual
+        mine = rank[node] = rank[node] + max(seconds, _INSTANT)
         for parent in graph.parents[node]:
             if rank[parent] < mine:
                 rank[parent] = mine

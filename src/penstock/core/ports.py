@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
 
+from .checks import SYNC_ONLY
 from .context import Context
 from .errors import InputError, nearest
 from .failures import RetryOn
@@ -15,8 +16,14 @@ from .model import Input, RunOptions
 from .result import RunResult
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from .resume import Story
     from .storage import StoreWord
+
+RunsOn: TypeAlias = "str | Runner | Pool | Executor | None"
+"""What a run call takes to say where steps run: the name of a runner, the address of an engine, or something
+that is lent."""
 
 Observer = Callable[[Any], None]
 """Receives every event after it is recorded. One that raises, or is too slow, is named in the run's warnings
@@ -35,8 +42,11 @@ class AtOnce:
         self._call(event)
 
 
-RUNNERS = ("aio", "inline", "processes", "threads")
+RUNNERS = (*sorted(("aio", *SYNC_ONLY)),)
 """The names of runners. What each of them means is known to wiring alone."""
+
+ENGINES = ("dask", "ray")
+"""Those of them that may be followed by an address: ``dask://host:8786``."""
 
 LOCAL = ("aio", "inline", "threads")
 """Those of them whose attempts are made in this process, where what surrounds an attempt is at hand."""
@@ -45,6 +55,20 @@ LOCAL = ("aio", "inline", "threads")
 def no_runner(name: str) -> InputError:
     """What to raise where a name is none of a runner."""
     return InputError(f"there is no runner {name!r}{nearest(name, RUNNERS)} (one of {', '.join(RUNNERS)})")
+
+
+def check_runner(word: str) -> None:
+    """Whether it is the name of a runner, or the address of an engine.
+
+    Raises:
+        InputError: It is neither.
+    """
+    name, mark, address = word.partition("://")
+    if not mark and word not in RUNNERS:
+        raise no_runner(word)
+    if mark and (name not in ENGINES or not address):
+        words = " or ".join(f"{engine}://host:port" for engine in ENGINES)
+        raise InputError(f"there is no runner {word!r}: an address is {words}")
 
 
 Work = tuple[int, int, Callable[..., Any], dict[str, Any], RetryOn, Context | None, int]

@@ -24,6 +24,12 @@ class Written(NamedTuple):
     writes: Mapping[Any, Any]
 
 
+class Away:
+    """Stands for a value that has stayed where it was made. Runners that leave it there have their own."""
+
+    __slots__ = ()
+
+
 UNUSUAL: set[type[Any]] = {CoroutineType, Written}
 """What is looked at before it is taken for a value: `Written`, and what a step that is not async must not
 return. The event loop's runner adds types of its own."""

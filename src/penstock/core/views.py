@@ -15,6 +15,7 @@ from .machine.state import CANCELLED, FAILED, SKIPPED, STATUSES, SUCCEEDED, Stat
 from .model import NOTHING, Abandoned, NodeStatus, RunStatus, Skip
 from .plan import GROUP
 from .result import NodeResult, RunResult
+from .returned import Away
 
 _SHOWN = 20
 """Results that a repr shows."""
@@ -104,13 +105,13 @@ def node_result(state: State, number: int) -> NodeResult:
     ):
         return _plain(state, number, state.plan.nodes[number].id)
     history = tuple(state.failures.get(number, ()))
-    failed = status == FAILED
+    failed, value = status == FAILED, state.value[number]
     began, over = _times(state, number)
     return NodeResult(
         str(state.path(number)),
         STATUSES[status],
         source=state.sources.get(number, "run") if status == SUCCEEDED else None,
-        value=state.value[number] if status == SUCCEEDED and state.value[number] is not NOTHING else None,
+        value=None if status != SUCCEEDED or value is NOTHING or isinstance(value, Away) else value,
         failure=history[-1] if failed else None,
         history=history[:-1] if failed else history,
         skip=_skip(state, number) if status == SKIPPED else None,
@@ -125,7 +126,7 @@ def node_result(state: State, number: int) -> NodeResult:
 def _plain(state: State, number: int, id: str) -> NodeResult:
     """The result of a node that succeeded at its first attempt: of most, so it is to be had quickly."""
     value, began, ended = state.value[number], state.began[number], state.ended[number]
-    if value is NOTHING:
+    if value is NOTHING or isinstance(value, Away):
         value = None
     took = ended - began
     fields = (id, _SUCCEEDED, "run", value, None, (), None, state.token[number], took, None, "", began, ended)

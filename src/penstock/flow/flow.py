@@ -7,11 +7,11 @@ from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from penstock.core.amounts import is_number
+from penstock.core.checks import APART
 from penstock.core.errors import GraphError
 from penstock.core.graph import Graph
 from penstock.core.model import NOTHING, Input, RunOptions
 from penstock.core.names import normal_id
-from penstock.core.ports import Pool, Runner
 from penstock.core.result import RunResult
 
 from . import binding, request
@@ -27,6 +27,7 @@ from .words import call_name, in_cell
 
 if TYPE_CHECKING:
     from penstock.core.hooks import Hook
+    from penstock.core.ports import RunsOn
     from penstock.core.storage import StoreWord
 
     from .resources import AnyResource, Declare
@@ -547,7 +548,7 @@ class Flow:
             return graph
         steps = tuple(self._parts.values())
         graph = binding.build(self.name, self, steps if self._flat else None)
-        if any(node.runner == "processes" for node in graph.nodes):
+        if any(node.runner in APART for node in graph.nodes):
             from penstock.wiring import check_processes
 
             check_processes(graph)
@@ -614,7 +615,7 @@ class Flow:
         run_id: str | None = None,
         targets: request.Targets = None,
         override: request.Override = None,
-        runner: str | Runner | Pool | None = None,
+        runner: RunsOn = None,
         options: RunOptions | None = None,
         **inputs: Any,
     ) -> FlowResult:
@@ -657,7 +658,7 @@ class Flow:
         run_id: str | None = None,
         targets: request.Targets = None,
         override: request.Override = None,
-        runner: str | Runner | Pool | None = None,
+        runner: RunsOn = None,
         options: RunOptions | None = None,
         **inputs: Any,
     ) -> FlowResult:
@@ -676,7 +677,7 @@ class Flow:
         run_id: str | None = None,
         targets: request.Targets = None,
         override: request.Override = None,
-        runner: str | Runner | Pool | None = None,
+        runner: RunsOn = None,
         options: RunOptions | None = None,
         **inputs: Any,
     ) -> FlowHandle:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 from penstock.core.amounts import is_number, is_whole, shown
+from penstock.core.checks import SYNC_ONLY
 from penstock.core.errors import GraphError, nearest
 from penstock.core.model import Limit, LimitUse, RetryPolicy, Timeout, TriggerName
 
@@ -66,8 +67,6 @@ _OF_ONE_STEP = frozenset({"name", "when", "trigger", "after", "pair"})
 
 OF_GATES = frozenset({"when", "trigger", "after", "optional", "keep"})
 """Options that make sense for what only waits."""
-
-_SYNC_ONLY = ("inline", "threads", "processes")
 
 
 def checked(label: str, options: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
@@ -132,7 +131,7 @@ def merged(
     done = {**defaults, **options}
     if facts is not None and "runner" in defaults and "runner" not in options:
         runner = defaults["runner"]
-        if runner in _SYNC_ONLY if facts.is_async else runner == "aio":
+        if runner in SYNC_ONLY if facts.is_async else runner == "aio":
             del done["runner"]
     if "timeout" in defaults and "timeout" not in options and done.get("runner") == "inline":
         raise GraphError(

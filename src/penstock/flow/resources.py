@@ -11,6 +11,7 @@ from functools import partial, update_wrapper
 from typing import Any, Generic, Literal, NoReturn, ParamSpec, Self, TypeVar, get_args, get_origin, overload
 
 from penstock.core import model
+from penstock.core.checks import APART
 from penstock.core.errors import GraphError
 from penstock.core.names import normal_id
 from penstock.core.resources import check_processes
@@ -287,7 +288,7 @@ class Lender:
             )
         mine = self.given.setdefault(step.id, [])
         mine.append((param.name, made))
-        if step.options.get("runner") == "processes":
+        if step.options.get("runner") in APART:
             check_processes(model.Node(step.id, step.function, resources=tuple(mine)))
 
     def _check_home(self, step: AnyStep, resource: AnyResource, flow: Any) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from contextvars import Context as Variables
 from contextvars import copy_context
 from itertools import count, islice
 from queue import SimpleQueue
 from time import monotonic
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 from penstock.core.commands import (
     BEGAN,
@@ -25,6 +27,7 @@ from penstock.core.commands import (
     TIMED,
     YIELDED,
 )
+from penstock.core.errors import InputError
 from penstock.core.failures import failure_of
 from penstock.core.mailbox import Mailbox
 from penstock.core.ports import Work
@@ -32,8 +35,14 @@ from penstock.core.returned import UNUSUAL, taken_apart
 from penstock.core.stacks import stack_of_thread
 from penstock.core.streaming import close, close_after_failure, iterator_of
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    from penstock.core.model import RunOptions
+
 _RESERVE = 16
 _RESOURCES = "penstock.core.resources"
+_NO_MORE = "the system allows no more of them (ulimit -u, or the pids of a container)"
 
 
 class ThreadRunner:
@@ -48,6 +57,7 @@ class ThreadRunner:
     Args:
         size: Threads at most, those of streams not counted; by default 4 more than there are processors, at
             most 32.
+        lender: Lends the first `size` threads, and gets them back at the end, but for abandoned ones.
 
     Attributes:
         is_usual: It stands for the usual one: a step that is alone may as well run in the engine's thread.
@@ -60,7 +70,7 @@ class ThreadRunner:
     is_usual = False
     patience = 10.0
 
-    def __init__(self, size: int | None = None) -> None:
+    def __init__(self, size: int | None = None, lender: ThreadPoolExecutor | None = None) -> None:
         if size is not None and size < 1:
             raise ValueError(f"ThreadRunner: size must be at least 1, not {size!r}")
         self.size = size or min(32, (os.cpu_count() or 1) + 4)
@@ -68,15 +78,29 @@ class ThreadRunner:
         self.warn: Callable[[str], None] | None = None
         self._queue: SimpleQueue[Work | None] = SimpleQueue()
         self._waiting: dict[tuple[int, int], Work] = {}  # submitted and not begun; popping an entry claims it
-        self._running: dict[tuple[int, int], tuple[Work, threading.Thread, float]] = {}
+        self._running: dict[tuple[int, int], tuple[Work, _AnyThread, float]] = {}
         self._streams: dict[tuple[int, int], _Stream] = {}  # submitted and not ended
-        self._threads: set[threading.Thread] = set()
-        self._leaving: set[threading.Thread] = set()  # no longer of the pool, perhaps not yet at their end
+        self._threads: set[_AnyThread] = set()
+        self._leaving: set[_AnyThread] = set()  # no longer of the pool, perhaps not yet at their end
         self._short = False  # the system has refused a thread
         self._lock = threading.Lock()
         self._numbers = count(1)  # an abandoned thread never shares its name
+        self._lender = lender
+        self._lendable = 0 if lender is None else self.size
+        self._closing = False
 
     def open(self, mailbox: Mailbox, clock: Callable[[], float]) -> None:
+        """See `Runner`.
+
+        Raises:
+            InputError: It would wait for a thread that waits for it.
+        """
+        if self._lender is not None and _is_of(threading.current_thread(), self._lender):
+            raise InputError(
+                "this run goes on in a thread of the very executor that it is lent, and if all of its "
+                "threads did that, each would wait for the others: lend it another one, or say "
+                "runner='threads'"
+            )
         self._mailbox = mailbox
         self._clock = clock
         self._variables: Variables = copy_context()
@@ -134,6 +158,7 @@ class ThreadRunner:
 
         After a fault of ours attempts may still run. They are asked to end, and not waited for either.
         """
+        self._closing = True
         self._waiting.clear()
         while not self._queue.empty():
             self._queue.get_nowait()
@@ -146,8 +171,10 @@ class ThreadRunner:
                 busy.add(thread)
         with self._lock:
             threads = self._threads | self._leaving
-        for _ in threads:
+        for thread in threads:
             self._queue.put(None)
+            if isinstance(thread, _LentThread):
+                thread.call_off()
         end = monotonic() + self.patience
         for thread in threads - busy:
             thread.join(max(0.0, end - monotonic()))
@@ -160,16 +187,32 @@ class ThreadRunner:
         many = len(self._threads)
         if many >= self.size + len(self._streams) or many >= len(self._waiting) + len(self._running):
             return
-        name = f"penstock-{next(self._numbers)}"
-        thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        thread: _AnyThread
+        if self._lender is not None and self._lendable:
+            self._lendable -= 1
+            thread = _LentThread(self._lender, self._serve, self._not_lent)
+        else:
+            name = f"penstock-{next(self._numbers)}"
+            thread = threading.Thread(target=lambda: self._serve(thread), name=name, daemon=True)
         self._threads.add(thread)
         try:
             thread.start()
         except RuntimeError as error:
             self._threads.discard(thread)
-            self._do_without(error)
+            if isinstance(thread, _LentThread):
+                self._lendable += 1  # none of ours takes the place of one that the caller refuses
+                self._do_without(error, "the executor lends none")
+            else:
+                self._do_without(error, _NO_MORE)
 
-    def _do_without(self, error: RuntimeError) -> None:
+    def _not_lent(self, thread: _LentThread) -> None:
+        """It was promised, and will not come. The executor may be locked by whoever says so."""
+        self._threads.discard(thread)
+        if not self._closing:
+            error = RuntimeError("the executor that lends the threads has dropped what it had not begun")
+            self._do_without(error, "it was shut down, or is broken")
+
+    def _do_without(self, error: RuntimeError, why: str) -> None:
         """No thread can be had. Those that there are take what waits, unless all of them are at streams:
         these may wait for that very work."""
         if not self._short:
@@ -178,7 +221,7 @@ class ThreadRunner:
                 self.warn(f"no more than {len(self._threads)} threads could be started: {error}")
         if len(self._threads) > sum(key in self._streams for key in [*self._running]):
             return
-        text = f"{error}: the system allows no more of them (ulimit -u, or the pids of a container)"
+        text = f"{error}: {why}"
         for key, work in [*self._waiting.items()]:
             if self._waiting.pop(key, None) is not None:
                 self._streams.pop(key, None)
@@ -186,7 +229,7 @@ class ThreadRunner:
                 failure = failure_of(RuntimeError(text), work[4], traced=False)
                 self._mailbox.post((ENDED, *key, FAILED, failure, None, now, now))
 
-    def _leaves(self, thread: threading.Thread) -> bool:
+    def _leaves(self, thread: _AnyThread) -> bool:
         """Whether the pool has one thread too many now that a stream has ended: this one."""
         with self._lock:
             if len(self._threads) <= self.size + len(self._streams):
@@ -195,10 +238,9 @@ class ThreadRunner:
             self._leaving = {one for one in self._leaving if one.is_alive()} | {thread}
             return True
 
-    def _serve(self) -> None:
+    def _serve(self, me: _AnyThread) -> None:
         queue, waiting, post, clock = self._queue, self._waiting, self._mailbox.post, self._clock
         variables = self._variables
-        me = threading.current_thread()
         leaves = False
         while not leaves:
             work = queue.get()
@@ -270,6 +312,106 @@ class ThreadRunner:
             raise
         close(elements)
         return CANCELLED if stream.stopped else OK
+
+
+class LentThreads:
+    """A thread pool of the caller's as a pool for runs: each borrows its threads, and gives them back.
+
+    Args:
+        lender: It.
+        size: Threads that a run borrows at most; by default as many as there are.
+    """
+
+    def __init__(self, lender: ThreadPoolExecutor, size: int | None = None) -> None:
+        self._lender = lender
+        most = lender._max_workers
+        self.size = most if size is None else min(size, most)
+
+    def __enter__(self) -> LentThreads:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<executor: {self.size} threads>"
+
+    def for_run(self, options: RunOptions) -> ThreadRunner:
+        """See `Pool`."""
+        return ThreadRunner(self.size, self._lender)
+
+    def close(self) -> None:
+        """Nothing: the threads are the caller's."""
+
+
+class _LentThread:
+    """A thread of an executor, for as long as it serves here: as much of a `threading.Thread` as is needed.
+
+    Attributes:
+        name, ident: Of the thread; known once it has begun.
+    """
+
+    name = "a thread that an executor has not lent yet"
+    ident: int | None = None
+
+    def __init__(
+        self,
+        lender: ThreadPoolExecutor,
+        serve: Callable[[_LentThread], None],
+        refused: Callable[[_LentThread], None],
+    ) -> None:
+        self._lender = lender
+        self._serve = serve
+        self._refused = refused
+        self._over = threading.Event()
+        self._future: Future[None] | None = None
+
+    def start(self) -> None:
+        """Asks for it.
+
+        Raises:
+            RuntimeError: The executor was shut down.
+        """
+        self._future = self._lender.submit(self._run)
+        self._future.add_done_callback(self._done)
+
+    def call_off(self) -> None:
+        """It is not needed any more, if it has not come yet."""
+        if self._future is not None:
+            self._future.cancel()
+
+    def is_alive(self) -> bool:
+        return not self._over.is_set()
+
+    def join(self, timeout: float | None = None) -> None:
+        self._over.wait(timeout)
+
+    def _done(self, future: Future[None]) -> None:
+        if not self._over.is_set():  # it has never begun
+            self._over.set()
+            self._refused(self)
+
+    def _run(self) -> None:
+        thread = threading.current_thread()
+        self.name, self.ident = thread.name, thread.ident
+        try:
+            self._serve(self)
+        finally:
+            self._over.set()
+
+
+def _is_of(thread: threading.Thread, lender: ThreadPoolExecutor) -> bool:
+    """Whether it is one of an executor's. That knows a new thread only a moment after it has begun, and the
+    thread knows the executor from its start; neither says so to everybody."""
+    if thread in getattr(lender, "_threads", ()):
+        return True
+    given = getattr(thread, "_args", None) or (None,)
+    return isinstance(given[0], weakref.ref) and given[0]() is lender
+
+
+_AnyThread = threading.Thread | _LentThread
 
 
 class _Stream:

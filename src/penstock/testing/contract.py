@@ -176,7 +176,7 @@ class RunnerContract:
         rig.until(lambda: all(rig.of(node, c.ENDED) for node in many[-1:]))
         assert [rig.end(node)[4] for node in many] == [i + 1 for i in range(300)]
         rig.take()
-        assert len(rig.replies) == 300
+        assert len([reply for reply in rig.replies if reply[0] != c.ROOM]) == 300
 
     def test_began_is_said_only_to_those_who_ask(self, rig: Rig) -> None:
         quiet, timed = rig.submit(steps.nothing), rig.submit(steps.nothing, timed=True)

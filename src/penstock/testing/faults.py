@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from penstock.core.amounts import check_seconds, is_number, is_whole, shown
+from penstock.core.checks import APART
 from penstock.core.errors import InputError, nearest
 from penstock.core.graph import Graph
 
@@ -142,7 +143,7 @@ class Faults:
                 near = nearest(fault.node, graph.index)
                 raise InputError(f"faults: {fault} names no step of {graph.name!r}{near}")
             where = by_step.get(fault.node, "processes")
-            if fault.decision.dies and where != "processes":
+            if fault.decision.dies and where not in APART:
                 raise InputError(
                     f"faults: {fault} needs a process of its own to kill, and the step runs in {where!r}; "
                     f"give it runner='processes', or let it fail"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from penstock.core.amounts import shown as shown_value
-from penstock.core.checks import check_volatile
-from penstock.core.errors import GraphError, InputError, nearest
+from penstock.core.checks import APART, check_volatile
+from penstock.core.errors import GraphError, InputError, StoreError, nearest
 from penstock.core.graph import Graph
 from penstock.core.model import NOTHING, Node
 from penstock.core.plan import Plan
@@ -78,7 +79,7 @@ def _check_place(node: Node, runner: str) -> None:
             f"step {node.id!r} has a timeout, and runner='inline' cannot stop a step; "
             f"leave out runner=, or give that step runner='threads'"
         )
-    if runner == "processes" and node.kind == "step":
+    if runner in APART and node.kind == "step":
         from penstock.core.resources import check_processes
         from penstock.runners.processes import check_function
 
@@ -86,18 +87,18 @@ def _check_place(node: Node, runner: str) -> None:
             check_function(node.call)
             check_processes(node)
         except (TypeError, ValueError) as error:
-            raise wrong(f"step {node.id!r}: runner='processes': {error}") from None
+            raise wrong(f"step {node.id!r}: runner={runner!r}: {error}") from None
 
 
 def check_processes(graph: Graph) -> None:
-    """Whether the steps that ask for processes may run there; for faces, when a graph is built.
+    """Whether the steps that ask for other processes may run there; for faces, when a graph is built.
 
     Raises:
         GraphError: One may not.
     """
     for node in graph.nodes:
-        if node.runner == "processes":
-            _check_place(node, "processes")
+        if node.runner in APART:
+            _check_place(node, node.runner)
 
 
 def _check_volatile(graph: Graph, plan: Plan) -> None:
@@ -111,19 +112,49 @@ def _check_volatile(graph: Graph, plan: Plan) -> None:
             graph.nodes, graph.parents, lambda node: plan.runners[plan.runner[plan.index[node.id]]]
         )
     except GraphError as error:
-        raise InputError(f"with runner='processes': {error}") from None
+        apart = ", ".join(repr(name) for name in plan.runners if name in APART)
+        raise InputError(f"with runner={apart}: {error}") from None
 
 
-def plan_of(graph: Graph, runner: str | None, awaiting: tuple[str, ...], targets: tuple[str, ...]) -> Plan:
-    """The compiled graph, kept as long as the graph is."""
+def plan_of(
+    graph: Graph,
+    runner: str | None,
+    awaiting: tuple[str, ...],
+    targets: tuple[str, ...],
+    durations: Mapping[str, float] | None = None,
+) -> Plan:
+    """The compiled graph, kept as long as the graph is; but a ranking by durations is made for one run."""
     key = (runner, awaiting, targets)
     plan = graph.compiled.get(key)
     if plan is None:
         plan = Plan(graph, runner=runner, awaiting=awaiting, targets=targets)
-        if not {"inline", "processes"}.isdisjoint(plan.runners):
+        if not {"inline", *APART}.isdisjoint(plan.runners):
             for node, code in zip(plan.nodes, plan.runner, strict=True):
                 _check_place(node, plan.runners[code])
-        if "processes" in plan.runners and any(node.volatile for node in graph.nodes):
+        if not set(APART).isdisjoint(plan.runners) and any(node.volatile for node in graph.nodes):
             _check_volatile(graph, plan)
         graph.compiled[key] = plan
+    if durations:
+        return Plan(graph, runner=runner, awaiting=awaiting, targets=targets, durations=durations)
     return plan
+
+
+def earlier(graph: Graph, kept: Kept | None) -> Mapping[str, float]:
+    """How long the steps of a graph took in earlier runs, where that is known and there is a choice of order.
+
+    A run does not fail because nothing can be learned of others: whether the store can be used is found out
+    when it begins.
+    """
+    if kept is None or kept.is_over or _is_chain(graph):
+        return {}
+    from penstock.core.expected import durations
+
+    try:
+        return durations(kept.store, graph.name, len(graph))
+    except StoreError:
+        return {}
+
+
+def _is_chain(graph: Graph) -> bool:
+    """Whether no two of its steps could ever be ready at the same time."""
+    return all(before in graph.parents[after] for before, after in pairwise(graph.order))

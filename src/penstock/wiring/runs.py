@@ -12,12 +12,13 @@ from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from penstock.core.checks import APART
 from penstock.core.engine import Engine
 from penstock.core.errors import InputError
 from penstock.core.graph import Graph
 from penstock.core.handle import Handle
 from penstock.core.model import RunOptions, RunStatus
-from penstock.core.ports import AtOnce, Observer, Pool, Runner
+from penstock.core.ports import AtOnce, Observer, Runner
 from penstock.core.result import RunResult
 from penstock.core.shells import run_here, run_on_loop
 from penstock.core.stand_ins import STAND_INS
@@ -25,7 +26,7 @@ from penstock.core.storage import StoreWord
 from penstock.core.subgraph import restrict
 from penstock.core.views import Ended, result_of
 
-from .fitting import not_options, plan_of, run_inputs
+from .fitting import earlier, not_options, plan_of, run_inputs
 from .reports import page_of
 from .runners import lent_runner, make_runner
 from .stores import codec_for, open_store, stored_run, value_in
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from penstock.core.aside import Aside
     from penstock.core.hooks import Hook
     from penstock.core.keeping import Kept
+    from penstock.core.ports import RunsOn
 
 _DEFAULTS = RunOptions()
 
@@ -57,7 +59,7 @@ class Prepared:
         *,
         targets: Sequence[str] | None = None,
         override: Mapping[str, Any] | None = None,
-        runner: str | Runner | Pool | None = None,
+        runner: RunsOn = None,
         options: RunOptions | None = None,
         shared: MutableMapping[Any, Any] | None = None,
         kept: Kept | None = None,
@@ -72,15 +74,16 @@ class Prepared:
         stand_ins, clock = STAND_INS.get(), None
         if stand_ins is not None:
             options, clock = stand_ins.options(options), stand_ins.clock()
-        apart = runner == "processes"  # then no step runs in this process, not even one that is alone
         ours = runner is None or isinstance(runner, str) or getattr(runner, "is_usual", False)
-        self._own_runners = stand_ins is None and not apart and ours
         given = lent_runner(runner, options)
         name = given.name if given is not None else cast("str | None", runner)
+        apart = name in APART  # then no step runs in this process, not even one that is alone
+        self._own_runners = stand_ins is None and not apart and ours
         awaiting = ("aio",) if given is None or not given.awaits else ("aio", given.name)
         part = restrict(graph, targets, override)
         self.inputs = inputs = run_inputs(graph, part, inputs, kept)
-        plan = plan_of(part, name, awaiting, tuple(targets or ()))
+        durations = earlier(part, kept) if stand_ins is None else {}
+        plan = plan_of(part, name, awaiting, tuple(targets or ()), durations)
         self.runners: dict[str, Runner] = {
             name: given if given is not None and name == given.name else make_runner(name, options)
             for name in plan.runners

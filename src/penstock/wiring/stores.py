@@ -34,6 +34,8 @@ def open_store(where: StoreWord, *, read_only: bool = False) -> tuple[Store, boo
             from penstock.stores.memory import MemoryStore
 
             return MemoryStore(), True
+        if word.endswith(":memory:"):  # SQLite's own word: as a path it would be a file of that name
+            raise InputError(f"there is no store {word!r}: say 'memory:' for one that ends with the process")
         scheme, colon, path = word.partition("://")
         if not colon or scheme == "sqlite":
             from penstock.stores.sqlite import SqliteStore

@@ -13,7 +13,7 @@ from . import facts
 from .alarms import DEADLINE, stale
 from .apply import apply
 from .decide import emit, listen, open_streams, pace_streams, ring, settle, watch_blocked
-from .dispatch import dispatch, fill, fill_one, give_grace, start_slices
+from .dispatch import dispatch, fill, fill_one, give_grace, start_owed, start_slices
 from .facts import Fact
 from .pace import allowance
 from .recover import recover
@@ -38,7 +38,7 @@ class Machine:
         log: Facts since the last `drain`.
     """
 
-    __slots__ = ("_single", "_streams", "log", "state")
+    __slots__ = ("_limited", "_single", "_streams", "log", "state")
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class Machine:
         self.log: list[Fact] = []
         self._single = len(plan.runners) == 1
         self._streams = plan.has_streams
+        self._limited = bool(plan.limits)
 
     def begin(self, event: RunStarted, override: Mapping[str, Any] | None = None) -> None:
         """Starts the run; nodes in `override` succeed at once with the value given."""
@@ -84,12 +85,14 @@ class Machine:
                 first = len(out)
                 if s.slices:
                     start_slices(s, now, log, out)
+                if self._limited and s.gauges.owed is not None:
+                    start_owed(s, s.gauges.owed, now, log, out)
                 if self._single:
                     queue = s.ready[0]
                     if queue.front or len(queue.heap) > 1:
                         room = s.free[0]
                         fill(s, 0, room if room < s.free_total else s.free_total, now, log, out)
-                    elif queue.heap and s.free[0] > 0:
+                    elif queue.heap and s.free[0] > 0 and s.free_total > 0:
                         fill_one(s, queue.heap, now, log, out)
                 else:
                     dispatch(s, now, log, out)

@@ -27,6 +27,7 @@ from ..commands import (
     KEYED,
     OK,
     RETURNED,
+    ROOM,
     START,
     STOP,
     STOP_RUN,
@@ -89,7 +90,8 @@ def listen(s: State, replies: Sequence[Reply], now: float, log: Log, out: list[C
         i = reply[1]
         if token[i] != reply[2] or status[i] != RUNNING:
             continue  # late: another attempt, or the end of the run, has overtaken it
-        if reply[3] == OK and not (late and i in late):
+        if reply[3] == OK and not (late and i in late and not _in_time(s, reply, late[i])):
+            late.pop(i, None)
             log.append(reply)
             succeeded(s, reply)
         else:
@@ -98,9 +100,23 @@ def listen(s: State, replies: Sequence[Reply], now: float, log: Log, out: list[C
             _freed(s, i, now)
 
 
+def _in_time(s: State, reply: Reply, late: str) -> bool:
+    """Whether an attempt had ended before its time was over, and only the news of it came late."""
+    i, began, ended = reply[1], reply[6], reply[7]
+    timeout = s.plan.nodes[s.plan.node[s.site[i]]].timeout
+    if timeout is None or late == "idle" or reply[3] == CANCELLED:
+        return False
+    if timeout.attempt is not None and ended >= began + timeout.attempt:
+        return False
+    total = timeout.total
+    return total is None or bool(ended < s.first.get(i, float(began)) + total)
+
+
 def _ended_badly(s: State, reply: Reply, now: float, log: Log) -> None:
     _, i, token, result, payload, _writes, began, ended = reply
     late = s.late.pop(i, None)
+    if late is not None and _in_time(s, reply, late):
+        late = None
     if result == RETURNED:
         emit(s, log, facts.INTERRUPTED, i, token)
         return
@@ -291,6 +307,16 @@ def _keyed(s: State, reply: Reply, now: float, log: Log, out: list[Command]) -> 
     s.keyed[scope, i] = keys
 
 
+def _roomier(s: State, reply: Reply, now: float, log: Log, out: list[Command]) -> None:
+    """What runs already stays where it is, should there be more of it than the runner would take now."""
+    _, name, slots = reply
+    runner = s.plan.runners.index(name)
+    if slots < s.slots[runner]:
+        s.shrunk.add(runner)
+    s.free[runner] += slots - s.slots[runner]
+    s.slots[runner] = slots
+
+
 _HEAR: dict[int, Callable[[State, Reply, float, Log, list[Command]], None]] = {
     BEGAN: _began,
     DECIDED: _decided,
@@ -302,6 +328,7 @@ _HEAR: dict[int, Callable[[State, Reply, float, Log, list[Command]], None]] = {
     IDLED: _idled,
     FOLDED: _folded,
     KEYED: _keyed,
+    ROOM: _roomier,
 }
 
 
@@ -497,7 +524,7 @@ def pace_streams(s: State, now: float, log: Log, out: list[Command]) -> None:
         if s.free_total <= 0 or s.free[s.plan.runner[node]] <= 0:
             continue
         fits = all(
-            s.gauges[name].capacity is None or s.gauges[name].free >= weight
+            not s.gauges.keeps(name) and (s.gauges[name].capacity is None or s.gauges[name].free >= weight)
             for name, weight in s.plan.limits.get(node, ())
         )
         if fits and permitted(s, i, out):

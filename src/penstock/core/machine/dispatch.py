@@ -7,12 +7,13 @@ from typing import Any
 
 from ..commands import ACQUIRE, Command
 from ..plan import GROUP, LIMITED
+from ..queue import Queue, peek, pop, sort_all
 from . import facts
 from .alarms import RATE, RUN_GRACE
 from .apply import start_plain, started
 from .facts import Fact
-from .queues import enqueue, order_key, peek, pop, sort_all
-from .state import READY, RETRYING, STOPPING, Queue, State
+from .queues import enqueue, order_key
+from .state import READY, RETRYING, STOPPING, State
 
 
 def dispatch(s: State, now: float, log: list[Fact], out: list[Command]) -> None:
@@ -142,21 +143,25 @@ def _retries(s: State, i: int, now: float) -> bool:
 def _fits(s: State, i: int, now: float, out: list[Command]) -> bool:
     """Whether all limits of a node are to be had; if not, it is parked at the first that is not.
 
-    Nobody overtakes a node that is parked before it, or one that takes much would never start. Limits wider
-    than the run are asked for first, and the node comes back when they are granted.
+    Nobody overtakes a node that is parked before it, or one that takes much would never start. One that is
+    parked behind it is overtaken, but not for ever; see `Gauges`. Limits wider than the run are asked for
+    first, and the node comes back when they are granted.
     """
     if s.plan.wide and not permitted(s, i, out):
         return False
-    limits = s.plan.limits[s.plan.node[s.site[i]]]
+    node = s.plan.node[s.site[i]]
+    limits = s.plan.limits[node]
     for at, (name, weight) in enumerate(limits):
         gauge = s.gauges[name]
         key: Any = order_key(s, i)
         parked: list[Any] = gauge.parked
         while parked and not may_start(s, parked[0][2], now):
             heappop(parked)
-        if gauge.fits(weight, now) and not (parked and parked[0] < key):
+        if gauge.fits(weight, now) and not (parked and parked[0] < key) and not s.gauges.keeps(name):
             continue
         heappush(parked, key)
+        if node not in s.plan.wide:  # of what other runs hold nothing can be kept for it
+            s.gauges.wait(i, name, limits)
         when = gauge.next_time(weight)
         if when is not None and parked[0] == key:  # those behind it are woken after it
             heappush(s.alarms, (when, RATE, s.names.index(name), 0))
@@ -164,7 +169,18 @@ def _fits(s: State, i: int, now: float, out: list[Command]) -> bool:
             if s.gauges[earlier].parked:
                 unpark(s, earlier, now)
         return False
+    s.gauges.pass_by(i, limits)
     return True
+
+
+def start_owed(s: State, i: int, now: float, log: list[Fact], out: list[Command]) -> None:
+    """Starts the node that is owed its turn, if what is kept for it is enough by now."""
+    if may_start(s, i, now):
+        if s.free[s.plan.runner_of[s.site[i]]] <= 0 or not s.gauges.enough(now):
+            return
+        _start(s, i, now, log, out)
+    for name in s.gauges.settle():
+        unpark(s, name, now)
 
 
 def permitted(s: State, i: int, out: list[Command]) -> bool:
@@ -184,6 +200,8 @@ def may_start(s: State, i: int, now: float) -> bool:
 
 def unpark(s: State, name: str, now: float) -> None:
     """Puts back in their queues as many parked nodes as a limit has room for."""
+    if s.gauges.keeps(name):
+        return
     gauge = s.gauges[name]
     parked: list[Any] = gauge.parked
     room = gauge.room(now)

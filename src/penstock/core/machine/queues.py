@@ -6,10 +6,10 @@ A map stands in the run's queue under the number of its outermost head; its item
 from __future__ import annotations
 
 from collections.abc import Sequence
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappush
 from typing import Any
 
-from .state import Fan, Queue, State
+from .state import Fan, State
 
 
 def item_key(s: State, i: int) -> Any:
@@ -74,33 +74,3 @@ def _list(s: State, top: Fan, runner: int) -> None:
     if not top.listed[runner]:
         top.listed[runner] = 1
         heappush(s.ready[runner].heap, _entry(s, top))
-
-
-def pop(queue: Queue) -> Any:
-    """Takes the least entry of a queue that is not empty."""
-    front, heap = queue.front, queue.heap
-    if front:
-        if heap and heap[0] < front[-1]:
-            return heappop(heap)
-        return front.pop()
-    if len(heap) > 4:
-        heap.sort(reverse=True)
-        queue.front, queue.heap = heap, front
-        return heap.pop()
-    return heappop(heap)
-
-
-def sort_all(queue: Queue) -> None:
-    """Makes one front of a queue's front and heap."""
-    heap = queue.heap
-    heap += queue.front
-    heap.sort(reverse=True)
-    queue.front, queue.heap = heap, []
-
-
-def peek(queue: Queue) -> Any:
-    """The least entry of a queue that is not empty."""
-    front, heap = queue.front, queue.heap
-    if front and not (heap and heap[0] < front[-1]):
-        return front[-1]
-    return heap[0]

@@ -10,9 +10,10 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, Final
 
-from ..limits import Gauge
+from ..limits import Gauges
 from ..model import Abandoned, Failure, NodePath, NodeStatus, RunOptions, RunStarted
 from ..plan import Plan
+from ..queue import Queue
 
 PENDING: Final = 0
 READY: Final = 1
@@ -30,23 +31,6 @@ GOING: Final = 0
 DRAINING: Final = 1
 STOPPING: Final = 2
 CANCELLING: Final = 3
-
-
-class Queue:
-    """Numbers (or keys of items) in starting order: a heap, and a sorted front that is cheaper to pop.
-
-    A front is made by sorting the heap whenever the old one is used up. Entries may be stale: whoever pops
-    one asks the node's status first.
-    """
-
-    __slots__ = ("front", "heap")
-
-    def __init__(self) -> None:
-        self.front: list[Any] = []  # descending, so that pop() takes the least
-        self.heap: list[Any] = []
-
-    def __bool__(self) -> bool:
-        return bool(self.front or self.heap)
 
 
 class Fan:
@@ -121,7 +105,7 @@ class State:
         streams: Elements of what is mapped over; of a stream, those so far.
 
     Derived, rebuilt by a replay and not part of equality: the queues, `arrived`, `maps`, `alarms`, `asked`,
-    `late`, `acquiring`, `granted`, `keyed`, `counts`, `allowed`, `ripe`, `slices`, `sweep`.
+    `late`, `acquiring`, `granted`, `keyed`, `counts`, `allowed`, `ripe`, `slices`, `sweep`, `shrunk`.
     """
 
     __slots__ = (
@@ -130,7 +114,7 @@ class State:
         "ended", "expired", "failed", "failures", "fans", "finished", "first", "folded", "free",
         "free_total", "gauges", "grace", "grace_ends", "granted", "hold", "keyed", "late", "left_out",
         "lingering", "lost", "maps", "max_abandoned", "names", "on_failure", "open", "opened", "paused",
-        "plan", "ready", "retried", "retry_budget", "returned", "ripe", "shared", "site", "skips",
+        "plan", "ready", "retried", "retry_budget", "returned", "ripe", "shared", "shrunk", "site", "skips",
         "slices", "slots", "slots_total", "sources", "status", "stopping", "streams", "sweep", "token",
         "total", "uses", "value", "waits",
     )  # fmt: skip
@@ -202,7 +186,7 @@ class State:
         self.free = list(self.slots)  # by runner: attempts it would take now
         limits = {name: limit for name, limit in plan.graph.limits.items() if limit.scope == "run"}
         self.names = sorted(limits)  # of the run's own limits; alarms name them by position
-        self.gauges = {name: Gauge(limit) for name, limit in limits.items()}
+        self.gauges = Gauges(limits.values(), plan.limits.values())
 
     def _make_derived(self) -> None:
         self.ready = [Queue() for _ in self.plan.runners]
@@ -220,6 +204,7 @@ class State:
         self.ripe: dict[int, int] = {}  # items that a fold has taken or could take
         self.blocked = False  # an alarm is set for those who wait for what was abandoned
         self.grace_ends: float | None = None  # when what still runs after a stop is given up
+        self.shrunk: set[int] = set()  # runners that take less than they did, and may have more than that
         self.sweep = False  # the run was just stopped: what runs must be told
 
     def path(self, number: int) -> NodePath:

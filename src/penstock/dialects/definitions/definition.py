@@ -11,7 +11,7 @@ from penstock.core.errors import CycleError, GraphError, InputError, nearest
 from penstock.core.failures import said_by
 from penstock.core.graph import Graph
 from penstock.core.model import Input, Need, Node, RunOptions
-from penstock.core.ports import Pool, Runner
+from penstock.core.ports import RunsOn
 from penstock.core.record import Record
 from penstock.core.result import RunResult
 
@@ -149,7 +149,7 @@ class PipelineDefinition(_Kept, Record):
         inputs: Mapping[str, Any],
         *,
         targets: Sequence[str] | None = None,
-        runner: str | Runner | Pool | None = None,
+        runner: RunsOn = None,
         options: RunOptions | None = None,
         **kept: Any,
     ) -> RunResult:

@@ -12,7 +12,7 @@ from penstock.core.amounts import is_whole, shown
 from penstock.core.errors import InputError, nearest
 from penstock.core.graph import Graph
 from penstock.core.model import NOTHING, Input, RunOptions
-from penstock.core.ports import Pool, Runner
+from penstock.core.ports import RunsOn
 from penstock.core.result import RunResult
 from penstock.core.storage import StoreWord
 
@@ -40,7 +40,7 @@ from .stages import (
 class RunHow(TypedDict, total=False):
     """What a run takes besides its context; see `Flow.run`."""
 
-    runner: str | Runner | Pool | None
+    runner: RunsOn
     options: RunOptions | None
     store: StoreWord
     run_id: str | None
@@ -259,7 +259,7 @@ class Pipeline:
         inputs: Mapping[str, Any],
         *,
         targets: Sequence[str] | None = None,
-        runner: str | Runner | Pool | None = None,
+        runner: RunsOn = None,
         options: RunOptions | None = None,
         **kept: Any,
     ) -> RunResult:

@@ -10,7 +10,7 @@ from penstock import wiring
 from penstock.core.errors import PenstockError
 from penstock.core.events import NodeCancelled, NodeFailed, NodeRetrying
 from penstock.core.model import Failure, NodeStatus, RunOptions, RunStatus, SkipCause
-from penstock.core.ports import AtOnce, Pool, Runner
+from penstock.core.ports import AtOnce, Runner, RunsOn
 from penstock.core.result import NodeResult, RunResult
 
 from .context import Hooked, Shared
@@ -33,7 +33,7 @@ class Settings(NamedTuple):
     workers: int
     fail_fast: bool
     jitter: bool = False
-    runner: str | Runner | Pool | None = None
+    runner: RunsOn = None
     options: RunOptions | None = None
     keeping: Keeping | None = None
 

@@ -14,7 +14,7 @@ from penstock.core.errors import GraphError, InputError, RunCancelled, nearest
 from penstock.core.gate import Gate
 from penstock.core.graph import Graph
 from penstock.core.model import NOTHING, Input, Node, RunOptions, RunStatus
-from penstock.core.ports import AtOnce, Pool, Runner
+from penstock.core.ports import AtOnce, RunsOn
 from penstock.core.result import RunResult
 from penstock.core.storage import StoreWord
 from penstock.wiring import Prepared, pictured, prepared
@@ -26,7 +26,6 @@ from .run import Run
 from .step import Step
 
 F = TypeVar("F", bound=Callable[..., Any])
-_RunsOn = str | Runner | Pool | None
 
 
 class PipelineExecutor:
@@ -166,7 +165,7 @@ class PipelineExecutor:
 
     async def run(
         self, steps: Iterable[str] | None = None, *, store: StoreWord = None, run_id: str | None = None,
-        runner: _RunsOn = None, options: RunOptions | None = None,
+        runner: RunsOn = None, options: RunOptions | None = None,
     ) -> dict[str, StepResult]:  # fmt: skip
         """Runs the steps on the running loop; functions that are not async run in threads.
 
@@ -191,7 +190,7 @@ class PipelineExecutor:
 
     def run_sync(
         self, steps: Iterable[str] | None = None, *, store: StoreWord = None, run_id: str | None = None,
-        runner: _RunsOn = None, options: RunOptions | None = None,
+        runner: RunsOn = None, options: RunOptions | None = None,
     ) -> dict[str, StepResult]:  # fmt: skip
         """As `run`, and waits for the end, inside a running event loop too."""
         with self._turn():
@@ -205,7 +204,7 @@ class PipelineExecutor:
         inputs: Mapping[str, Any],
         *,
         targets: Iterable[str] | None = None,
-        runner: _RunsOn = None,
+        runner: RunsOn = None,
         options: RunOptions | None = None,
         **kept: Any,
     ) -> RunResult:
@@ -320,7 +319,7 @@ class PipelineExecutor:
     def _prepared(
         self,
         steps: Iterable[str] | None,
-        runner: _RunsOn,
+        runner: RunsOn,
         options: RunOptions | None,
         kept: Mapping[str, Any],
     ) -> Run:

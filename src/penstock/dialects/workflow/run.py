@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from penstock import wiring
 from penstock.core.graph import Graph
 from penstock.core.model import RunOptions
-from penstock.core.ports import AtOnce, Pool, Runner
+from penstock.core.ports import AtOnce, RunsOn
 
 from .errors import WorkflowError
 from .tasks import NEVER, Results, Task
@@ -52,7 +52,7 @@ class Run:
     """
 
     def __init__(
-        self, graph: Graph, tasks: Mapping[str, Task], how: How, runner: str | Runner | Pool | None,
+        self, graph: Graph, tasks: Mapping[str, Task], how: How, runner: RunsOn,
         options: RunOptions | None, kept: Mapping[str, Any],
     ) -> None:  # fmt: skip
         self.tasks = dict(tasks)

@@ -14,7 +14,7 @@ from penstock.core.gate import Gate
 from penstock.core.graph import Graph
 from penstock.core.model import NOTHING, Input, RunOptions
 from penstock.core.names import normal_id
-from penstock.core.ports import Pool, Runner
+from penstock.core.ports import RunsOn
 from penstock.core.result import RunResult
 from penstock.core.storage import StoreWord
 
@@ -175,7 +175,7 @@ class Workflow:
         *,
         store: StoreWord = None,
         run_id: str | None = None,
-        runner: str | Runner | Pool | None = None,
+        runner: RunsOn = None,
         options: RunOptions | None = None,
     ) -> Results:
         """Runs all tasks and waits for their end, inside a running event loop too.
@@ -206,7 +206,7 @@ class Workflow:
         inputs: Mapping[str, Any],
         *,
         targets: Sequence[str] | None = None,
-        runner: str | Runner | Pool | None = None,
+        runner: RunsOn = None,
         options: RunOptions | None = None,
         **kept: Any,
     ) -> RunResult:
@@ -233,7 +233,7 @@ class Workflow:
         *,
         store: StoreWord = None,
         run_id: str | None = None,
-        runner: str | Runner | Pool | None = None,
+        runner: RunsOn = None,
         options: RunOptions | None = None,
     ) -> Results:
         """The same as `run` on the running event loop. A cancelled caller cancels the run."""
@@ -316,7 +316,7 @@ class Workflow:
 
     def _begin(
         self,
-        runner: str | Runner | Pool | None,
+        runner: RunsOn,
         options: RunOptions | None,
         kept: Mapping[str, Any],
         *,

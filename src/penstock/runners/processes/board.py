@@ -21,8 +21,8 @@ HALT: Final = 2  # the pool's: begin nothing, the end is near
 STOPPED: Final = 3  # the pool's: the attempt that is asked to end
 BEGAN: Final = 4  # the worker's: when it has begun that attempt, in ns of the monotonic clock
 _FIRST: Final = 5  # of two words for each attempt on its way: its number if it is taken back, and `upto`
-_ATTEMPTS: Final = 64
-_SIZE: Final = 4096
+_ATTEMPTS: Final = 512
+_SIZE: Final = 8 * (_FIRST + 2 * _ATTEMPTS)
 
 AHEAD: Final = _ATTEMPTS - 2
 """How many attempts may be sent to a worker before it has begun the first of them."""

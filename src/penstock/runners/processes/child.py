@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, Protocol
 
@@ -31,6 +33,9 @@ class Owner(Protocol):
 
     def reply(self, job: Job, result: int, payload: Any, began: float | None, ended: float | None) -> None:
         """The attempt is over; the times are of the monotonic clock, None where it made none."""
+
+    def replies(self, endings: Sequence[Ended]) -> None:
+        """The same of several attempts."""
 
     def began(self, job: Job, at: float) -> None:
         """It really runs."""
@@ -77,6 +82,7 @@ class Job:
         over: It is over, or was taken back before it was sent.
         doomed: Its worker was killed for it.
         began_at: When it has begun, on the run's clock; None until that is known.
+        size: Of its arguments, in bytes.
     """
 
     __slots__ = (
@@ -94,6 +100,7 @@ class Job:
         "owner",
         "parcel",
         "retry_on",
+        "size",
         "task",
         "upto",
     )
@@ -125,23 +132,43 @@ class Job:
         self.over = False
         self.doomed = False
         self.began_at: float | None = None
+        self.size = parcel.size
+        for raw in parcel.buffers:
+            self.size += raw.nbytes
 
     def outcome(self, frame: Frame) -> tuple[int, Any]:
         """How the attempt has ended, and its value or failure."""
-        if frame.flag == frames.STOPPED:
-            return CANCELLED, None
-        try:
-            payload = frame.load()
-        except BaseException as error:
-            text = f"the result cannot be loaded from the process: {text_of(error)}"
-            return FAILED, failure_of(error).but(text=text)
-        if frame.flag == OK:
-            return OK, payload
-        if frame.flag & frames.UNLOADED:
-            names = ", ".join(self.names)
-            text = f"the arguments ({names}) cannot be loaded in the process: {payload}"
-            payload = payload.but(text=text)
-        return FAILED, payload
+        return outcome(frame, self.names)
+
+    def element(self, frame: Frame) -> Any:
+        """What a stream has given."""
+        return frame.load()
+
+
+Ended = tuple[Job, int, Any, float | None, float | None]
+"""What `Owner.reply` takes."""
+
+
+def outcome(frame: Frame, names: Sequence[str]) -> tuple[int, Any]:
+    """How an attempt has ended, and its value or failure.
+
+    Args:
+        frame: A DONE.
+        names: Of its arguments.
+    """
+    if frame.flag == frames.STOPPED:
+        return CANCELLED, None
+    try:
+        payload = frame.load()
+    except BaseException as error:
+        text = f"the result cannot be loaded from the process: {text_of(error)}"
+        return FAILED, failure_of(error).but(text=text)
+    if frame.flag == OK:
+        return OK, payload
+    if frame.flag & frames.UNLOADED:
+        said = f"the arguments ({', '.join(names)}) cannot be loaded in the process: {payload}"
+        payload = payload.but(text=said)
+    return FAILED, payload
 
 
 class Child:
@@ -158,6 +185,7 @@ class Child:
         ending: It is about to end: it gets nothing any more.
         killed_at: When it is killed, for the sake of `killed_for`; None otherwise.
         quick: Its last attempt was short.
+        seconds: That it took.
         blocked: There is more to write than the pipe takes.
         leaving: What it says it is at, since it was told to leave; None before.
     """
@@ -197,6 +225,7 @@ class Child:
         self.killed_at: float | None = None
         self.killed_for: Job | None = None
         self.quick = False
+        self.seconds = math.inf
         self.leaving: str | None = None
         self._cut_off = False
         self._last = 0
@@ -207,6 +236,11 @@ class Child:
     def blocked(self) -> bool:
         return bool(self._unsent)
 
+    @property
+    def room(self) -> int:
+        """Attempts that can be sent, so that the board has a place for each that it has not come to yet."""
+        return board.AHEAD - (self._last - self.words[board.STARTED])
+
     def send(self, jobs: list[Job]) -> None:
         """Sends attempts, in one write if the pipe takes it."""
         pieces: list[Any] = []
@@ -214,7 +248,8 @@ class Child:
             self._last += 1
             job.child, job.number = self, self._last
             self.jobs[self._last] = job
-            self.words[board.upto(self._last)] = job.upto
+            if job.is_stream:
+                self.words[board.upto(self._last)] = job.upto
             task = job.task
             if task.number not in self._known:
                 if len(self._known) >= TASKS:

@@ -7,14 +7,12 @@ user.
 
 from __future__ import annotations
 
-import atexit
 import os
-import selectors
 import signal
 import threading
 import time
-import weakref
 from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from penstock.core.commands import CANCELLED, FAILED, RETURNED
@@ -22,20 +20,21 @@ from penstock.core.errors import WorkerDied
 from penstock.core.failures import failure_of
 
 from . import board, frames, reference
-from .child import Child, Job
+from .ahead import Ahead, Asks, steal
+from .child import Child, Ended, Job, Owner
+from .ears import Ears
 from .frames import Frame
+from .living import LIVING
 
-_QUICK = 0.01  # seconds; after a longer attempt nothing is sent ahead: another worker may be free sooner
 _LEAVE = 3.0  # seconds that a worker gets to leave
 _AGAIN = 1.0  # seconds until another worker is tried, where there were as many as the system allows
 _LOOK = 1.0  # seconds between two looks for lost runs, while others wait
 _DYING = 0.5  # seconds that a worker without a pipe gets to end by itself
 _CHECK = 0.2  # seconds between two looks for dead workers, where the system does not tell
+_MOMENT = 0.1  # seconds that a stream gets to see that it is to stop, should it be about to wait
 _CLOSE = 5.0  # seconds that a stream gets to close which was stopped while it waited
 _CLOSED = "the pool of processes was closed"
 _STARTS = 3  # workers in a row that die before they say hello, until it is given up
-
-_LIVING: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
 
 
 class Dispatcher:
@@ -45,12 +44,24 @@ class Dispatcher:
         size: Workers at most.
         prefetch: Attempts sent to a worker beyond the one that it is at.
         kill_grace: Seconds between SIGTERM and SIGKILL; 0 for SIGKILL at once.
+        world: Gives what a worker is told of the process whose steps it makes; by default, this one.
+        adapts: While attempts are short, as many are sent ahead as are worth it, and whoever has joined is
+            told how many are taken.
     """
 
-    def __init__(self, size: int, prefetch: int, kill_grace: float) -> None:
+    def __init__(
+        self,
+        size: int,
+        prefetch: int,
+        kill_grace: float,
+        world: Callable[[], reference.World] = reference.world,
+        *,
+        adapts: bool = False,
+    ) -> None:
         self._size = size
-        self._room = 1 + prefetch
+        self._ahead = Ahead(size, prefetch, adapts=adapts)
         self._grace = kill_grace
+        self._world = world
         self._lock = threading.Lock()
         self._queue: deque[Job] = deque()
         self._children: list[Child] = []
@@ -58,6 +69,7 @@ class Dispatcher:
         self._wanted = 0  # workers to be started by the thread
         self._grow_at = 0.0  # until then no more workers are to be had than there are
         self._look_at = 0.0  # then it is looked for lost runs, if anybody waits
+        self._rests = False  # the thread waits for no time, only for something to be heard
         self._sleeping: set[Child] = set()  # at a stream that waits; they do not count
         self.warnings: list[str] = []
         self._stillborn = 0
@@ -66,7 +78,7 @@ class Dispatcher:
         self._closing = False
         self._dropped = False  # nobody holds the pool any more: no farewell
         self._leave_by = 0.0
-        _LIVING.add(self)
+        LIVING.add(self)
 
     @property
     def pids(self) -> list[int]:
@@ -87,33 +99,47 @@ class Dispatcher:
             raise RuntimeError("this pool of processes was closed")
         with self._lock:
             if self._thread is None:
-                self._bell = os.pipe()
-                os.set_blocking(self._bell[1], False)
-                self._selector = selectors.DefaultSelector()
-                self._selector.register(self._bell[0], selectors.EVENT_READ)
+                self._ears = Ears()
                 thread = threading.Thread(target=self._serve, name="penstock-processes", daemon=True)
                 try:
                     thread.start()
                 except RuntimeError:
-                    self._let_go()
+                    self._ears.close()
                     raise
                 self._thread = thread
 
     # For runners, in their threads
 
-    def submit(self, job: Job) -> None:
-        """Takes a job, and returns at once."""
+    def join(self, runner: Asks) -> None:
+        """It is told from now on how many attempts are taken, if that changes."""
         with self._lock:
-            if self._idle:
-                self._send(self._idle.pop(), [job])
-            elif self._closing:
-                self._lose(job, _CLOSED)
-            else:
-                self._queue.append(job)
-                self._grow()
-                if len(self._queue) == 1 and (now := time.monotonic()) >= self._look_at:
-                    self._look_at = now + _LOOK
-                    self._ring()
+            self._ahead.join(runner)
+
+    def part(self, runner: Asks) -> None:
+        """It wants to know nothing any more."""
+        with self._lock:
+            self._ahead.part(runner)
+
+    def submit(self, job: Job) -> None:
+        """Takes a job, and returns at once.
+
+        Without the lock, if nothing but the queue is concerned. Whoever makes a worker free, or a place for
+        another one, looks at the queue after that; so one of the two sees what the other one has done.
+        """
+        self._queue.append(job)
+        if (
+            self._idle
+            or self._closing
+            or self._rests
+            or len(self._children) + self._wanted < self._size + len(self._sleeping)
+        ):
+            with self._lock:
+                if self._closing:
+                    self._lose_queue(_CLOSED)
+                    return
+                self._hand_out()
+                if self._rests and self._queue:
+                    self._ears.ring()
 
     def stop(self, job: Job, *, kill: bool, wait: bool = True) -> None:
         """Gives a job back if it has not begun; otherwise asks it to end, or ends it.
@@ -135,16 +161,18 @@ class Dispatcher:
                 return
             child.words[board.STOPPED] = job.number
             waits = self._wake(child, job)
-            if kill and not (waits and wait):
-                self._doom(child, job)
+            if kill and wait and job.is_stream:
+                self._kill_later(child, job, _CLOSE if waits else _MOMENT)
             elif kill:
-                self._kill_later(child, job, _CLOSE)
+                self._doom(child, job)
 
     def go_on(self, job: Job, upto: int) -> None:
         """Lets a stream give elements up to a position."""
         with self._lock:
-            job.upto = max(job.upto, upto)
             child = job.child
+            if upto <= job.upto:
+                return
+            job.upto = upto
             if child is not None and not job.over:
                 child.words[board.upto(job.number)] = job.upto
                 self._wake(child, job)
@@ -159,9 +187,7 @@ class Dispatcher:
             if not self._closing:
                 self._closing = True
                 self._leave_by = time.monotonic() + _LEAVE
-                for job in self._queue:
-                    self._lose(job, _CLOSED)
-                self._queue.clear()
+                self._lose_queue(_CLOSED)
                 self._idle.clear()
                 for child in self._children:
                     child.ending = True
@@ -171,7 +197,7 @@ class Dispatcher:
                         child.signal(signal.SIGKILL)
                     else:
                         child.leave()
-        self._ring()
+        self._ears.ring()
         if thread is not threading.current_thread():
             thread.join()
 
@@ -179,7 +205,7 @@ class Dispatcher:
         """As `close`, at once and without waiting; for finalizers, which run in any thread at any time."""
         self._closing = self._dropped = True
         if self._thread is not None and self._process == os.getpid():
-            self._ring()
+            self._ears.ring()
 
     def wait(self) -> None:
         """After `drop`: until nothing of the pool remains."""
@@ -190,21 +216,13 @@ class Dispatcher:
         """In a forked process: gives back what belongs to the first one (S22)."""
         self._closing = True
         self._lock = threading.Lock()
-        if self._thread is None or self._bell[0] < 0:
+        if self._thread is None:
             return
         self._thread = None
         for child in self._children:
             child.forget()
         self._children, self._idle = [], []
-        self._selector.close()
-        for fd in self._bell:
-            os.close(fd)
-
-    def _ring(self) -> None:
-        try:
-            os.write(self._bell[1], b"\0")
-        except OSError:  # full, and heard anyway; or the thread is gone
-            pass
+        self._ears.close()
 
     def _grow(self) -> None:
         """Asks for another worker, if there is work that none is free for or about to be."""
@@ -214,7 +232,7 @@ class Dispatcher:
             coming = self._wanted + sum(not child.ready for child in self._children)
             if len(self._queue) > coming:
                 self._wanted += 1
-                self._ring()
+                self._ears.ring()
 
     def _doom(self, child: Child, job: Job) -> None:
         """Kills a worker for the sake of one job. What it has not begun goes to others."""
@@ -242,7 +260,7 @@ class Dispatcher:
     def _kill_later(self, child: Child, job: Job, seconds: float) -> None:
         child.killed_at = time.monotonic() + seconds
         child.killed_for = job
-        self._ring()
+        self._ears.ring()
 
     # Under the lock
 
@@ -261,10 +279,12 @@ class Dispatcher:
         have = len(child.jobs)
         if not have:
             self._sleeping.discard(child)
-        if have and (not child.quick or have > self._room // 2 or child.blocked):
+        if have and (child.blocked or self._ahead.is_enough(child)):
             return
-        jobs = self._next(child, have) or ([] if have else self._steal(child))
-        if jobs:
+        if child.room < 1:  # much was taken back that it has not skipped yet
+            return
+        jobs = self._ahead.next(self._queue, child, len(self._children))
+        if jobs := jobs or ([] if have else steal(self._children, child)):
             self._send(child, jobs)
         elif have or child in self._idle:
             return
@@ -272,36 +292,13 @@ class Dispatcher:
             child.leave()
         else:
             self._idle.append(child)
-
-    def _next(self, child: Child, have: int) -> list[Job]:
-        """What a worker with so many jobs takes from the queue."""
-        queue, jobs, most = self._queue, list[Job](), 1
-        if child.quick:
-            most = min(self._room - have, -(-len(queue) // len(self._children)))
-        while queue and len(jobs) < most:
-            job = queue[0]
-            if job.is_stream and not job.over:
-                if not have and not jobs:
-                    return [queue.popleft()]
-                break
-            queue.popleft()
-            if not job.over:
-                jobs.append(job)
-        return jobs
+            if self._queue:  # it has come this very moment
+                self._hand_out()
 
     def _send(self, child: Child, jobs: list[Job]) -> None:
         child.send(jobs)
         if child.blocked:
-            self._ring()  # the thread sends the rest
-
-    def _steal(self, thief: Child) -> list[Job]:
-        """What was sent ahead to a worker that is busy."""
-        for child in self._children:
-            if len(child.jobs) > 1 and child is not thief:
-                job = child.jobs[next(reversed(child.jobs))]
-                if child.take_back(job):
-                    return [job]
-        return []
+            self._ears.ring()  # the thread sends the rest
 
     def _end(self, job: Job, result: int, payload: Any = None) -> None:
         job.over = True
@@ -321,15 +318,14 @@ class Dispatcher:
     def _serve(self) -> None:
         try:
             while self._children or not self._closing:
-                for key, events in self._selector.select(self._patience()):
-                    child = key.data
-                    if child is None:
-                        os.read(self._bell[0], 1 << 12)
-                    elif child in self._children:
-                        if events & selectors.EVENT_WRITE:
+                for child, writable in self._ears.wait(self._patience()):
+                    if child in self._children:
+                        if writable:
                             self._write_on(child)
                         self._hear(child)
                 self._see_to()
+                if not self._closing and (seconds := self._ahead.gathering(list(self._children))) > 0:
+                    time.sleep(seconds)
         finally:
             self._finish()
 
@@ -344,8 +340,10 @@ class Dispatcher:
             times.append(_CHECK)
         if self._closing:
             times.append(self._leave_by - time.monotonic())
-        elif self._queue or time.monotonic() < self._look_at:
+        self._rests = not times
+        if not self._closing and (self._queue or time.monotonic() < self._look_at):
             times.append(self._look_at - time.monotonic())
+            self._rests = False
         return max(0.0, min(times)) if times else None
 
     def _see_to(self) -> None:
@@ -367,7 +365,7 @@ class Dispatcher:
             if child.exit is None and child in self._children:
                 self._bury_if_dead(child)
             if child.blocked and child in self._children:
-                self._selector.modify(child.pipe, selectors.EVENT_READ | selectors.EVENT_WRITE, child)
+                self._ears.follow(child)
 
     def _kill_now(self, child: Child) -> None:
         with self._lock:
@@ -399,10 +397,8 @@ class Dispatcher:
                 else:
                     self._give_up(f"no worker process can be started: {error}")
             return
-        self._selector.register(child.pipe, selectors.EVENT_READ, child)
-        if child.exit is not None:
-            self._selector.register(child.exit, selectors.EVENT_READ, child)
-        greeting = frames.frame(frames.GREET, frames.pack(reference.world()))
+        self._ears.add(child)
+        greeting = frames.frame(frames.GREET, frames.pack(self._world()))
         with self._lock:
             self._wanted -= 1
             self._children.append(child)
@@ -415,7 +411,7 @@ class Dispatcher:
         with self._lock:
             child.write_on()
             if not child.blocked:
-                self._selector.modify(child.pipe, selectors.EVENT_READ, child)
+                self._ears.follow(child)
 
     def _hear(self, child: Child) -> None:
         """Takes what a worker has said, and looks whether it still lives."""
@@ -432,8 +428,51 @@ class Dispatcher:
                     child.cut_off()
             self._bury(child)
             return
+        self._take_all(child, found)
+
+    def _take_all(self, child: Child, found: Sequence[Frame]) -> None:
+        """Takes messages in their order; endings that follow one another are taken together."""
+        done: list[Frame] = []
         for frame in found:
-            self._take(child, frame)
+            if frame.op == frames.DONE:
+                done.append(frame)
+            else:
+                if done:
+                    self._end_all(child, done)
+                    done = []
+                self._take(child, frame)
+        if done:
+            self._end_all(child, done)
+
+    def _end_all(self, child: Child, done: Sequence[Frame]) -> None:
+        sent = [
+            (frame, child.jobs.get(frame.number)) for frame in done
+        ]  # else taken back, and elsewhere by now
+        found = [(frame, job, *job.outcome(frame)) for frame, job in sent if job is not None]
+        told: dict[Owner, list[Ended]] = {}
+        took: dict[int, list[float]] = {}
+        with self._lock:
+            for frame, job, result, payload in found:
+                if child.jobs.pop(frame.number, None) is None:
+                    continue
+                self._ahead.note(child, job, frame, took)
+                if not job.over:
+                    job.over = True
+                    ending = (job, result, payload, frame.began, frame.ended)
+                    told.setdefault(job.owner, []).append(ending)
+            most = self._ahead.learn(took)
+            if most is not None:
+                self._give_back(most)
+            self._feed(child)
+        for owner, endings in told.items():
+            owner.replies(endings)
+
+    def _give_back(self, most: int) -> None:
+        """What was taken while all was short is too much now: something else may be more urgent."""
+        while len(self._queue) > most:
+            job = self._queue.pop()
+            if not job.over:
+                self._end(job, RETURNED)
 
     def _take(self, child: Child, frame: Frame) -> None:
         op = frame.op
@@ -452,17 +491,7 @@ class Dispatcher:
         job = child.jobs.get(frame.number)
         if job is None:
             return  # taken back, and elsewhere by now
-        if op == frames.DONE:
-            result, payload = job.outcome(frame)
-            with self._lock:
-                child.quick = frame.ended - frame.began < _QUICK
-                if child.jobs.pop(frame.number, None) is None:
-                    return
-                over, job.over = job.over, True
-                self._feed(child)
-            if not over:
-                job.owner.reply(job, result, payload, frame.began, frame.ended)
-        elif op == frames.SLEEPS:
+        if op == frames.SLEEPS:
             with self._lock:
                 if child.words[board.WAITING] == frame.number:
                     self._sleeping.add(child)
@@ -493,7 +522,7 @@ class Dispatcher:
         if job.over:
             return
         try:
-            element = frame.load()
+            element = job.element(frame)
         except BaseException as error:
             text = f"an element of the stream cannot be loaded from the process: {error}"
             with self._lock:
@@ -525,13 +554,10 @@ class Dispatcher:
         """A worker has died: what it has said counts, what it was at is lost, all else goes to others."""
         with self._lock:
             child.ending = True
-        self._selector.unregister(child.pipe)
-        if child.exit is not None:
-            self._selector.unregister(child.exit)
+        self._ears.remove(child)
         try:
             while (found := child.inbox.read()) is not None:
-                for frame in found:
-                    self._take(child, frame)
+                self._take_all(child, found)
         except OSError:
             pass
         with self._lock:
@@ -563,9 +589,11 @@ class Dispatcher:
         self._stillborn = 0
         if any(child.ready and child not in self._sleeping for child in self._children):
             return
-        for job in self._queue:
-            self._lose(job, text, died=True)
-        self._queue.clear()
+        self._lose_queue(text, died=True)
+
+    def _lose_queue(self, text: str, *, died: bool = False) -> None:
+        while self._queue:
+            self._lose(self._queue.popleft(), text, died=died)
 
     def _finish(self) -> None:
         """The thread ends: nothing of the pool remains."""
@@ -577,31 +605,5 @@ class Dispatcher:
                     self._lose(job, _CLOSED)
             self._children.clear()
             self._idle.clear()
-            for job in self._queue:
-                self._lose(job, _CLOSED)
-            self._queue.clear()
-            self._let_go()
-
-    def _let_go(self) -> None:
-        self._selector.close()
-        bell, self._bell = self._bell, (-1, -1)
-        for fd in bell:
-            os.close(fd)
-
-
-def _after_fork() -> None:
-    for dispatcher in list(_LIVING):
-        dispatcher.forked()
-
-
-def _at_exit() -> None:
-    """Ends the workers of pools that nobody has closed, before the interpreter ends."""
-    left = list(_LIVING)
-    for dispatcher in left:
-        dispatcher.drop()
-    for dispatcher in left:
-        dispatcher.wait()
-
-
-os.register_at_fork(after_in_child=_after_fork)
-atexit.register(_at_exit)
+            self._lose_queue(_CLOSED)
+            self._ears.close()

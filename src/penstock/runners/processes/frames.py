@@ -71,6 +71,11 @@ class Frame(NamedTuple):
     body: Buffer
     buffers: list[bytearray]
 
+    @property
+    def size(self) -> int:
+        """Of the value, in bytes."""
+        return len(self.body) + sum(map(len, self.buffers))
+
     def load(self) -> Any:
         """The value that it carries. A large pickle is gone then: the value has all that was in it."""
         value = pickle.loads(self.body, buffers=self.buffers)  # noqa: S301 - from a process of our own
@@ -94,6 +99,24 @@ class Parcel(NamedTuple):
 
 
 NONE: Final = Parcel([], 0, [])
+
+
+_PLAIN: Final = frozenset({int, float, bool, type(None)})
+_TEXT: Final = frozenset({str, bytes})
+_SMALL = 1 << 10  # characters or bytes of a text that is quickly copied
+
+
+def is_small(value: Any) -> bool:
+    """Whether it is one of those values that are pickled without a second thought: no code of anybody runs,
+    there is no secret in it, and nothing of it is worth to be kept from being copied."""
+    kind = type(value)
+    return kind in _PLAIN or (kind in _TEXT and len(value) <= _SMALL)
+
+
+def pack_small(value: Any) -> Parcel:
+    """Pickles a value that is made of small ones."""
+    body = pickle.dumps(value, 5)
+    return Parcel([body], len(body), [])
 
 
 class _Sink(list[Any]):

@@ -6,33 +6,27 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
-from contextvars import ContextVar
-from importlib import import_module
-from itertools import count
-from types import FunctionType, TracebackType
+from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import Any
 
 from penstock.core.amounts import check_seconds, is_whole, shown
-from penstock.core.commands import BEGAN, ENDED, FAILED, YIELDED
-from penstock.core.context import CURRENT, Context
-from penstock.core.errors import InputError
-from penstock.core.failures import RetryOn, failure_of, text_of
+from penstock.core.commands import BEGAN, ENDED, FAILED, ROOM, YIELDED
+from penstock.core.failures import failure_of
 from penstock.core.mailbox import Mailbox
 from penstock.core.model import RunOptions
 from penstock.core.ports import Work
 from penstock.core.returned import Written
 
-from . import frames, reference
+from . import reference
 from .board import AHEAD
-from .child import Job, Task
+from .child import Ended, Job
 from .dispatch import Dispatcher
-from .frames import Parcel
+from .packing import Tasks, pack_arguments, parts_of, variables
 
 _PATIENCE = 10.0  # seconds that attempts get to end when their run is over
 _RESERVE = 16  # attempts sent ahead, over all workers
 _AHEAD = 2  # the same for each worker, at least
-_TASKS = 1_000  # that a pool remembers how to send
 
 
 class ProcessPool:
@@ -44,7 +38,8 @@ class ProcessPool:
         kill_grace: Seconds that a step whose time is over gets after SIGTERM, to clean up; then, and by
             default at once, it is killed with all that it has started.
         prefetch: Attempts sent to each worker ahead of time, as long as they are short: what a run calls
-            started, beyond `size`. By default 16 for all workers, at least 2 for each.
+            started, beyond `size`. By default 16 for all workers, at least 2 for each, and as many as are
+            50 ms of work where they are so short.
 
     Raises:
         ValueError: An argument makes no sense.
@@ -64,14 +59,14 @@ class ProcessPool:
             raise ValueError(f"processes: size is an int of at least 1, not {shown(size)}")
         check_seconds("processes", "kill_grace", kill_grace)
         self.size = size or _processors()
+        adapts = prefetch is None
         if prefetch is None:
             prefetch = max(_AHEAD, _RESERVE // self.size)
         if not is_whole(prefetch) or not 0 <= prefetch < AHEAD:
             raise ValueError(f"processes: prefetch is an int from 0 to {AHEAD - 1}, not {shown(prefetch)}")
         self.capacity = self.size * (1 + prefetch)
-        self._dispatcher = Dispatcher(self.size, prefetch, kill_grace)
-        self._tasks: dict[tuple[int, ...], Task] = {}
-        self._numbers = count(1)
+        self._dispatcher = Dispatcher(self.size, prefetch, kill_grace, adapts=adapts)
+        self.tasks = Tasks()
         self._end = weakref.finalize(self, self._dispatcher.drop)
         self._end.atexit = False  # the dispatcher sees to that
 
@@ -103,7 +98,7 @@ class ProcessPool:
     def close(self) -> None:
         """Ends the workers, and waits until they are gone. Attempts that still run are lost."""
         self._dispatcher.close()
-        self._tasks.clear()
+        self.tasks.forget()
 
     def begin(self) -> Dispatcher:
         """For runners: what takes their jobs.
@@ -113,28 +108,6 @@ class ProcessPool:
         """
         self._dispatcher.begin()
         return self._dispatcher
-
-    def task(self, call: Any, retry_on: RetryOn, context: str | None, variables: Variables) -> Task:
-        """For runners: how a step travels.
-
-        Raises:
-            ValueError: It cannot; the text says why.
-        """
-        key = (id(call), id(retry_on), hash(context), id(variables))
-        known = self._tasks.get(key)
-        if known is not None and (type(call) is FunctionType or reference.is_lent(call)):
-            return known
-        parcel = _pack_task(call, retry_on, context, variables)
-        if known is not None and known.parcel == parcel:  # what is bound to it has not changed since
-            return known
-        if len(self._tasks) >= _TASKS:
-            self._tasks.clear()
-        task = self._tasks[key] = Task(next(self._numbers), parcel, (call, retry_on, variables))
-        return task
-
-
-Variables = tuple[tuple[str, str, Any], ...]
-CURRENT_AT = Context.__module__
 
 
 def processes(
@@ -181,11 +154,9 @@ class ProcessRunner:
         self._mailbox = mailbox
         self._post = mailbox.post
         self._clock = clock
-        here = CURRENT.get()
-        self._variables = _read(self._names)
-        if here is not None:
-            self._variables += ((CURRENT_AT, "CURRENT", here),)
+        self._variables = variables(self._names)
         self._dispatcher = self._pool.begin()
+        self._dispatcher.join(self)
         self._thorough = reference.main() is None or bool(reference.guarded())
 
     def submit(self, work: Work) -> None:
@@ -220,6 +191,7 @@ class ProcessRunner:
             self._dispatcher.stop(job, kill=True)
         if self._jobs:
             self._quiet.wait(_PATIENCE)
+        self._dispatcher.part(self)
         if self._owns:
             self._pool.close()
             while self.warn is not None and self._pool.warnings:
@@ -227,24 +199,34 @@ class ProcessRunner:
 
     # For the dispatcher
 
+    def room(self, capacity: int) -> None:
+        """So many attempts are taken at a time from now on."""
+        self._post((ROOM, self.name, capacity))
+
     def reply(self, job: Job, result: int, payload: Any, began: float | None, ended: float | None) -> None:
         """The attempt is over; the times are of the monotonic clock."""
-        del self._jobs[job.key]
+        self.replies([(job, result, payload, began, ended)])
+
+    def replies(self, endings: Sequence[Ended]) -> None:
+        """The same of several attempts: the engine is woken once for all of them."""
+        now = self._clock()
+        offset = now - time.monotonic()
+        put = self._mailbox.replies.append
+        for job, result, payload, began, ended in endings:
+            node, token = job.key
+            del self._jobs[job.key]
+            writes = None
+            if type(payload) is Written:
+                payload, writes = payload
+            start = end = now
+            if began is not None and ended is not None:
+                start, end = began + offset, ended + offset
+            if job.began_at is not None:
+                start = job.began_at
+            put((ENDED, node, token, result, payload, writes, start, max(start, end)))
+        self._mailbox.ring()
         if self._closing and not self._jobs:
             self._quiet.set()
-        now = self._clock()
-        node, token = job.key
-        writes = None
-        if type(payload) is Written:
-            payload, writes = payload
-        if began is None or ended is None:
-            start = now if job.began_at is None else job.began_at
-            self._post((ENDED, node, token, result, payload, writes, start, now))
-            return
-        late = time.monotonic() - ended
-        end = now - late
-        start = end - (ended - began) if job.began_at is None else job.began_at
-        self._post((ENDED, node, token, result, payload, writes, start, max(start, end)))
 
     def began(self, job: Job, at: float) -> None:
         """It really runs."""
@@ -261,75 +243,11 @@ class ProcessRunner:
         self._post((YIELDED, *job.key, element, None))
 
     def _job(self, work: Work) -> Job:
-        node, token, call, arguments, retry_on, context, flag = work
-        param = travelled = None
-        if context is not None:
-            flag |= frames.CONTEXT
-            travelled = context.travel()
-            for name, value in arguments.items():
-                if value is context:
-                    param = name
-            if param is not None:
-                arguments = {name: value for name, value in arguments.items() if name != param}
-        task = self._pool.task(call, retry_on, param, self._variables)
-        parcel = self._pack(arguments, travelled)
+        node, token, call, _, retry_on, context, _ = work
+        flag, arguments, param, travelled = parts_of(work)
+        task = self._pool.tasks.task(call, retry_on, param, self._variables)
+        parcel = pack_arguments(arguments, travelled, thorough=self._thorough)
         return Job(self, (node, token), task, parcel, flag, retry_on, context, tuple(arguments))
-
-    def _pack(self, arguments: dict[str, Any], travelled: Any) -> Parcel:
-        if not self._thorough:
-            try:
-                return frames.pack((arguments, travelled))
-            except BaseException:
-                pass
-        try:
-            return frames.pack((arguments, travelled), reference.Pickler)
-        except BaseException as error:
-            raise _named(arguments, error) from None
-
-
-def _named(arguments: dict[str, Any], error: BaseException) -> Exception:
-    """An error that says which argument cannot be pickled."""
-    for name, value in arguments.items():
-        try:
-            frames.pack(value, reference.Pickler)
-        except BaseException as own:
-            kind = type(value).__name__
-            return TypeError(f"argument {name!r} (of type {kind}) cannot travel to a process: {text_of(own)}")
-    return TypeError(f"the arguments cannot travel to a process: {text_of(error)}")
-
-
-def _pack_task(call: Any, retry_on: RetryOn, context: str | None, variables: Variables) -> Parcel:
-    try:
-        return frames.pack((call, retry_on, context, variables), reference.Pickler)
-    except BaseException as error:
-        reference.check_function(call)
-        raise ValueError(f"retry_on cannot travel to a process: {text_of(error)}") from None
-
-
-def _read(names: tuple[str, ...]) -> Variables:
-    """The context variables of these names that are set here, with their values.
-
-    Raises:
-        InputError: There is no such variable, or its value cannot be pickled.
-    """
-    found = []
-    for both in names:
-        module, _, name = both.partition(":")
-        try:
-            variable = getattr(import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            raise InputError(f"context_vars: {both!r} cannot be found: {error}") from None
-        if not isinstance(variable, ContextVar):
-            raise InputError(f"context_vars: {both!r} is a {type(variable).__name__}, not a ContextVar")
-        try:
-            value = variable.get()
-            frames.pack(value, reference.Pickler)
-        except LookupError:
-            continue
-        except Exception as error:
-            raise InputError(f"context_vars: the value of {both!r} cannot be pickled: {error}") from None
-        found.append((module, name, value))
-    return tuple(found)
 
 
 def _processors() -> int:

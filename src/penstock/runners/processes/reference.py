@@ -98,7 +98,7 @@ class Pickler(pickle.Pickler):
             return NotImplemented if value is find else _reduce(value)
         if isinstance(value, type):
             if value.__module__ != MAIN:
-                return NotImplemented
+                return by_value(value) if _came_by_value(value) else NotImplemented
             if _is_guarded(value):
                 return by_value(value, _GUARD)
             return by_value(value) if main() is None else NotImplemented
@@ -156,6 +156,16 @@ def _guarded(path: str) -> frozenset[str]:
             below = inside or (is_guard and field == "body")
             todo += [(inner, below) for inner in getattr(one, field, ()) if isinstance(inner, ast.AST)]
     return frozenset(names[True] - names[False])
+
+
+def _came_by_value(value: type) -> bool:
+    """Whether a class has no module here, or one with another class of its name: so it goes back."""
+    found: Any = sys.modules.get(value.__module__)
+    if found is None:
+        return True
+    for name in value.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return isinstance(found, type) and found is not value
 
 
 def _is_guarded(value: Any) -> bool:
@@ -332,7 +342,7 @@ def _from_file(name: str, file: str, package: str = "") -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        del sys.modules[name]
+        sys.modules.pop(name, None)  # it may have been asked for once more meanwhile, and be gone already
         raise
     return module
 

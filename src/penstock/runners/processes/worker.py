@@ -236,7 +236,6 @@ class Worker:
     def _may_go_on(self, number: int, position: int) -> bool:
         """Waits until a stream may give the element at this position; False if it was asked to end."""
         words, upto = self._words, board.upto(number)
-        told = False
         while True:
             if words[board.STOPPED] == number:
                 return False
@@ -245,9 +244,7 @@ class Worker:
             words[board.WAITING] = number
             board.fence()
             if position >= words[upto] and words[board.STOPPED] != number:
-                if not told:
-                    told = True
-                    self._send(frames.frame(frames.SLEEPS, number=number))
+                self._send(frames.frame(frames.SLEEPS, number=number))  # again, if it was woken for nothing
                 self._receive()
             words[board.WAITING] = 0
 
@@ -303,6 +300,8 @@ class _Told(Context):
 
 def _pack_value(value: Any, what: str) -> tuple[int, Parcel]:
     """A value, or the failure to pickle it."""
+    if frames.is_small(value):
+        return OK, frames.pack_small(value)
     try:
         return OK, frames.pack(value)
     except BaseException:
