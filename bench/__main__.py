@@ -12,8 +12,10 @@ from bench import (
     cost_rows,
     dialect_rows,
     durable_rows,
+    engine_rows,
     kill_rows,
     layout_rows,
+    makespan_rows,
     memory,
     million,
     observer_rows,
@@ -28,6 +30,7 @@ from bench import (
 from bench.measure import FULL, QUICK, Line, Scale
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
+PEERS = PAGE.with_name("performance-peers.md")
 
 ROWS: dict[str, Callable[[Scale], Iterator[Line]]] = {
     "coroutines": run_rows.coroutines,
@@ -37,6 +40,7 @@ ROWS: dict[str, Callable[[Scale], Iterator[Line]]] = {
     "inline-options": run_rows.inline_options,
     "threads": run_rows.threads,
     "pools": pool_rows.pools,
+    "engines": engine_rows.engines,
     "maps": run_rows.maps,
     "streams": stream_rows.streams,
     "million": million.million,
@@ -57,6 +61,7 @@ ROWS: dict[str, Callable[[Scale], Iterator[Line]]] = {
     "layout": layout_rows.layouts,
     "sleeping": sleeping.sleeping,
     "traces": traces.makespans,
+    "makespan": makespan_rows.makespans,
 }
 
 
@@ -100,7 +105,9 @@ def write(out: Path, lines: Sequence[Line], scale: Scale, *, with_traces: bool) 
         found, about = traces.load()
         table = list(traces.table(traces.play(found)))
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page.page(lines, table, about, scale.name), encoding="utf-8")
+    text = page.page(lines, table, about, scale.name)
+    peers = PEERS.read_text("utf-8") if PEERS.exists() else ""
+    out.write_text(page.with_peers(text, peers), encoding="utf-8")
 
 
 if __name__ == "__main__":

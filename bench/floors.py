@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from graphlib import TopologicalSorter
 from queue import SimpleQueue
 from typing import Any, NamedTuple
@@ -84,21 +84,26 @@ async def capped_tasks(dag: Dag, most: int) -> dict[str, Any]:
 
 
 def threads(dag: Dag, size: int = 4) -> dict[str, Any]:
-    """Plain functions in a pool of threads, each submitted the moment its last need has ended."""
+    """Plain functions in a pool of threads."""
+    with ThreadPoolExecutor(size) as pool:
+        return pooled(dag, pool)
+
+
+def pooled(dag: Dag, pool: Executor) -> dict[str, Any]:
+    """Plain functions, each submitted to a pool the moment its last need has ended."""
     calls, needs = dag
     values: dict[str, Any] = {}
     running: dict[Future[Any], str] = {}
     ended: SimpleQueue[Future[Any]] = SimpleQueue()
     sorter = TopologicalSorter(needs)
     sorter.prepare()
-    with ThreadPoolExecutor(size) as pool:
-        while sorter.is_active():
-            for step in sorter.get_ready():
-                future = pool.submit(calls[step], *[values[need] for need in needs[step]])
-                running[future] = step
-                future.add_done_callback(ended.put)
-            future = ended.get()
-            step = running.pop(future)
-            values[step] = future.result()
-            sorter.done(step)
+    while sorter.is_active():
+        for step in sorter.get_ready():
+            future = pool.submit(calls[step], *[values[need] for need in needs[step]])
+            running[future] = step
+            future.add_done_callback(ended.put)
+        future = ended.get()
+        step = running.pop(future)
+        values[step] = future.result()
+        sorter.done(step)
     return values

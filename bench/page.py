@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import re
 from collections.abc import Iterator, Sequence
 
 import penstock
@@ -53,6 +54,10 @@ METHOD = """\
 * **Makespan of workflows** is played on a virtual clock through the real state machine. All its figures are
   multiples of a lower bound: the critical path, or all work spread evenly over the workers, whichever is
   longer. The quartiles of an average are those of the traces' own ratios.
+* **Workflows really slept** are the same traces, scaled to a lower bound of some seconds, as functions that
+  sleep in 16 threads, kept in a store; beside them the same functions in a cluster of Dask, of one worker
+  with 16 threads in the same process, which is given the graph whole. What sleeps for less than 1 ms sleeps
+  as long as the system's timer makes it, on both sides.
 """
 
 
@@ -61,6 +66,25 @@ TRACES = """\
 of five orders, chosen anew for each line: longest path, longest task, most work or most tasks just below, and
 first come first served.
 """
+
+BESIDE = "## Beside others"
+BEGIN, END = "<!-- the tables of bench.peers -->", "<!-- the end of them -->"
+"""Between these lines `docs/performance-peers.md` has what this page shows of it."""
+
+
+def beside_others(peers: str) -> list[str]:
+    """The section with the tables of the page of the peers; nothing if that page has none."""
+    found = re.search(f"{BEGIN}\n(.*?){END}", peers, re.DOTALL)
+    if not found:
+        return []
+    tables = re.sub("^## ", "### ", found[1].strip(), flags=re.MULTILINE)
+    how = "How this was measured, and what is not like for like: [Performance beside others]"
+    return [BESIDE, "", f"{how}(performance-peers.md).", "", tables, ""]
+
+
+def with_peers(page: str, peers: str) -> str:
+    """A page as it is, but for its last section, which is that of the peers."""
+    return "\n".join([page.split(BESIDE)[0].rstrip("\n"), "", *beside_others(peers)])
 
 
 def machine() -> Iterator[str]:

@@ -11,12 +11,14 @@ from typing import Any
 
 from bench.measure import Line, Scale, compare
 from penstock import Flow, RunOptions, each, param, use
-from penstock.core.commands import ENDED, OK
+from penstock.core.commands import ENDED, OK, ROOM
 from penstock.core.mailbox import Mailbox
 from penstock.runners.processes import ProcessPool, processes
 
 WORKERS = 2
 PAYLOAD = 100_000
+CHUNK = 512  # of a map whose chunks somebody has sized by hand
+TINY = 0.5  # of the time of an executor that is given call after call
 SECTION = "Worker processes"
 START_METHODS = ("spawn", "forkserver")
 
@@ -29,6 +31,11 @@ def handed_back(x: bytes) -> bytes:
     return x
 
 
+def slept(x: float) -> float:
+    time.sleep(x)
+    return x
+
+
 def pools(scale: Scale) -> Iterator[Line]:
     """The pool alone, and whole flows on it."""
     many, pairs = scale.items, max(3, scale.large_pairs)
@@ -37,20 +44,43 @@ def pools(scale: Scale) -> Iterator[Line]:
     for method in START_METHODS:
         with processes(WORKERS) as pool, ProcessPoolExecutor(WORKERS, get_context(method)) as executor:
             beside = f"beside ProcessPoolExecutor ({method})"
-            for call, values, what in (
-                (increased, numbers, f"{many:,} tiny calls"),
-                (handed_back, payloads, f"{len(payloads):,} calls with {PAYLOAD // 1000} KB both ways"),
+            for call, values, what, must in (
+                (increased, numbers, f"{many:,} tiny calls", TINY),
+                (handed_back, payloads, f"{len(payloads):,} calls with {PAYLOAD // 1000} KB both ways", 1.0),
             ):
                 floor, own = _floor(executor, call, values), _alone(pool, call, values)
-                yield _row(f"{what}, the pool alone, {beside}", floor, own, len(values), pairs)
+                yield _row(f"{what}, the pool alone, {beside}", floor, own, len(values), pairs, must)
                 own = _mapped(pool, call, values)
-                yield _row(f"{what}, a mapped step, {beside}", floor, own, len(values), pairs)
+                yield _row(f"{what}, a mapped step, {beside}", floor, own, len(values), pairs, must)
             turns = max(1, many // 10)
             floor, own = _floor_chain(executor, turns), _chain(pool, turns)
             yield _row(f"chain of {turns:,}, {beside}", floor, own, turns, pairs)
+    yield from _chunks(scale, numbers, pairs)
 
 
-def _row(work: str, floor: Callable[[], Any], own: Callable[[], Any], steps: int, pairs: int) -> Line:
+def _chunks(scale: Scale, numbers: Sequence[Any], pairs: int) -> Iterator[Line]:
+    """Items of a map: tiny ones against chunks by hand, of which only the whole has an ending, and longer
+    ones, which must not suffer from travelling together."""
+    method, seconds = START_METHODS[0], scale.items / 1000
+    with processes(WORKERS) as pool, ProcessPoolExecutor(WORKERS, get_context(method)) as executor:
+        floor, own = _by_hand(executor, increased, numbers), _mapped(pool, increased, numbers)
+        what = f"{len(numbers):,} tiny calls, a mapped step, beside executor.map(chunksize={CHUNK})"
+        yield _row(what, floor, own, len(numbers), pairs, None)
+        for millis in (1, 10, 100):
+            naps = [millis / 1000] * max(2 * WORKERS, int(seconds / millis * 1000 / 4))
+            floor, own = _floor(executor, slept, naps), _mapped(pool, slept, naps)
+            what = f"{len(naps):,} calls of {millis} ms, a mapped step, beside ProcessPoolExecutor ({method})"
+            yield _row(what, floor, own, len(naps), pairs, 1.05)
+
+
+def _row(
+    work: str,
+    floor: Callable[[], Any],
+    own: Callable[[], Any],
+    steps: int,
+    pairs: int,
+    must: float | None = 1.0,
+) -> Line:
     return compare(
         SECTION,
         work,
@@ -59,7 +89,7 @@ def _row(work: str, floor: Callable[[], Any], own: Callable[[], Any], steps: int
         steps=steps,
         pairs=pairs,
         clock="wall",
-        must=1.0,
+        must=must,
         agree=lambda one, other: bool(one == other),
     )
 
@@ -72,6 +102,12 @@ def _floor(
         return [future.result() for future in futures]
 
     return run
+
+
+def _by_hand(
+    executor: ProcessPoolExecutor, call: Callable[..., Any], values: Sequence[Any]
+) -> Callable[[], Any]:
+    return lambda: list(executor.map(call, values, chunksize=CHUNK))
 
 
 def _floor_chain(executor: ProcessPoolExecutor, turns: int) -> Callable[[], Any]:
@@ -102,7 +138,10 @@ def _alone(pool: ProcessPool, call: Callable[..., Any], values: Sequence[Any]) -
                 bell.get()
             mailbox.sleeping = False
             while mailbox.replies:
-                kind, node, _, result, payload, *_ = mailbox.replies.popleft()
+                reply = mailbox.replies.popleft()
+                if reply[0] == ROOM:  # all was handed out long since
+                    continue
+                kind, node, _, result, payload, *_ = reply
                 assert (kind, result) == (ENDED, OK)
                 found[node] = payload
                 left -= 1

@@ -8,101 +8,21 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from bench.floors import Dag
+from bench.graphs import COROUTINE as COROUTINE
+from bench.graphs import SYNC as SYNC
+from bench.graphs import Family as Family
+from bench.graphs import Shape as Shape
+from bench.graphs import chain as chain
+from bench.graphs import layered as layered
+from bench.graphs import map_dag as map_dag
+from bench.graphs import numbers, numbers_later, pick, pick_later, total, total_later
+from bench.graphs import wide as wide
 from penstock import Flow, Limit, Rate, RetryPolicy, each, gather, use
-
-
-class Shape(NamedTuple):
-    """A graph without functions.
-
-    Attributes:
-        name: For people.
-        needs: By step, in the order of definition. A step has no, one, two or very many needs.
-    """
-
-    name: str
-    needs: dict[str, tuple[str, ...]]
-
-
-def chain(steps: int) -> Shape:
-    """Each step needs the one before."""
-    return Shape("chain", {f"s{at}": (f"s{at - 1}",) if at else () for at in range(steps)})
-
-
-def wide(steps: int) -> Shape:
-    """One step, very many that need it, and one that needs them all."""
-    middle = [f"s{at}" for at in range(1, steps - 1)]
-    return Shape("wide", {"s0": (), **dict.fromkeys(middle, ("s0",)), "end": tuple(middle)})
-
-
-def layered(steps: int, width: int = 50) -> Shape:
-    """Layers of 50; each step needs two of the layer before."""
-    rows = max(2, steps // width)
-    needs: dict[str, tuple[str, ...]] = {f"s0_{at}": () for at in range(width)}
-    for row in range(1, rows):
-        for at in range(width):
-            needs[f"s{row}_{at}"] = (f"s{row - 1}_{at}", f"s{row - 1}_{(at + 1) % width}")
-    return Shape("layered", needs)
-
 
 SHAPES: tuple[Callable[[int], Shape], ...] = (chain, wide, layered)
 
 
 # --- what the steps call ----------------------------------------------------------------------------------
-
-
-class Family(NamedTuple):
-    """Functions of one colour, by the number of needs: none, one, two, many (for a flow, and for a floor)."""
-
-    name: str
-    none: Callable[..., Any]
-    one: Callable[..., Any]
-    two: Callable[..., Any]
-    many: Callable[..., Any]
-    many_by_position: Callable[..., Any]
-
-    def of(self, needs: tuple[str, ...]) -> Callable[..., Any]:
-        """The function of a flow's step."""
-        return (self.none, self.one, self.two, self.many)[min(len(needs), 3)]
-
-
-def _none() -> int:
-    return 1
-
-
-def _one(x: int) -> int:
-    return x + 1
-
-
-def _two(x: int, y: int) -> int:
-    return (x + y) & 0xFFFF
-
-
-def _many(**values: int) -> int:
-    return sum(values.values())
-
-
-def _many_by_position(*values: int) -> int:
-    return sum(values)
-
-
-async def _a_none() -> int:
-    return 1
-
-
-async def _a_one(x: int) -> int:
-    return x + 1
-
-
-async def _a_two(x: int, y: int) -> int:
-    return (x + y) & 0xFFFF
-
-
-async def _a_many(**values: int) -> int:
-    return sum(values.values())
-
-
-async def _a_many_by_position(*values: int) -> int:
-    return sum(values)
 
 
 async def _nap_one(x: int) -> int:
@@ -149,10 +69,8 @@ def _nothing_by_position(*values: None) -> None:
     return None
 
 
-SYNC = Family("sync", _none, _one, _two, _many, _many_by_position)
-COROUTINE = Family("coroutine", _a_none, _a_one, _a_two, _a_many, _a_many_by_position)
-NAPPING = Family("sleep(0)", _a_none, _nap_one, _nap_two, _a_many, _a_many_by_position)
-WAITING = Family("future", _a_none, _wait_one, _wait_two, _a_many, _a_many_by_position)
+NAPPING = COROUTINE._replace(name="sleep(0)", one=_nap_one, two=_nap_two)
+WAITING = COROUTINE._replace(name="future", one=_wait_one, two=_wait_two)
 EMPTY = Family("empty", _nothing, _nothing_one, _nothing_two, _nothing, _nothing_by_position)
 
 
@@ -161,11 +79,7 @@ EMPTY = Family("empty", _nothing, _nothing_one, _nothing_two, _nothing, _nothing
 
 def dag_of(shape: Shape, family: Family) -> Dag:
     """The graph as a floor runs it."""
-    calls = {
-        step: family.of(needs) if len(needs) < 3 else family.many_by_position
-        for step, needs in shape.needs.items()
-    }
-    return Dag(calls, shape.needs)
+    return Dag({step: family.by_position(needs) for step, needs in shape.needs.items()}, shape.needs)
 
 
 def flow_of(shape: Shape, family: Family, options: Options | None = None) -> Flow:
@@ -220,24 +134,12 @@ class Count:
 # --- maps -------------------------------------------------------------------------------------------------
 
 
-def _items(n: int) -> list[int]:
-    return list(range(n))
-
-
 def _rows(n: int) -> list[list[int]]:
     return [list(range(n)) for _ in range(n)]
 
 
 def _row(x: list[int]) -> list[int]:
     return x
-
-
-def _total(values: list[int]) -> int:
-    return sum(values)
-
-
-async def _a_items(n: int) -> list[int]:
-    return _items(n)
 
 
 async def _a_rows(n: int) -> list[list[int]]:
@@ -248,18 +150,6 @@ async def _a_row(x: list[int]) -> list[int]:
     return x
 
 
-async def _a_total(values: list[int]) -> int:
-    return sum(values)
-
-
-def _pick(at: int, values: list[int]) -> int:
-    return values[at] + 1
-
-
-async def _a_pick(at: int, values: list[int]) -> int:
-    return values[at] + 1
-
-
 def _pick_row(at: int, rows: list[list[int]]) -> list[int]:
     return rows[at]
 
@@ -268,23 +158,13 @@ async def _a_pick_row(at: int, rows: list[list[int]]) -> list[int]:
     return rows[at]
 
 
-def map_dag(items: int, family: Family) -> Dag:
-    """A list, a step for each of its elements, and their sum. The floor knows beforehand how many."""
-    many = family is COROUTINE
-    names = tuple([f"i{at}" for at in range(items)])
-    calls: dict[str, Any] = {"list": partial(_a_items if many else _items, items)}
-    calls |= {name: partial(_a_pick if many else _pick, at) for at, name in enumerate(names)}
-    calls["total"] = family.many_by_position
-    return Dag(calls, {"list": (), **dict.fromkeys(names, ("list",)), "total": names})
-
-
 def map_flow(items: int, family: Family) -> Flow:
     """The same as one mapped step."""
     many = family is COROUTINE
     flow = Flow("map")
-    whole: Any = flow.add(_a_items if many else _items, name="list", n=items)
+    whole: Any = flow.add(numbers_later if many else numbers, name="list", n=items)
     item = flow.add(family.one, name="item", x=each(whole))
-    flow.add(_a_total if many else _total, name="total", values=gather(item))
+    flow.add(total_later if many else total, name="total", values=gather(item))
     return flow
 
 
@@ -297,7 +177,7 @@ def nested_dag(side: int, family: Family) -> Dag:
         calls[f"r{row}"] = partial(_a_pick_row if many else _pick_row, row)
         needs[f"r{row}"] = ("list",)
         for at in range(side):
-            calls[f"i{row}_{at}"] = partial(_a_pick if many else _pick, at)
+            calls[f"i{row}_{at}"] = partial(pick_later if many else pick, at)
             needs[f"i{row}_{at}"] = (f"r{row}",)
         calls[f"t{row}"] = family.many_by_position
         needs[f"t{row}"] = tuple([f"i{row}_{at}" for at in range(side)])
@@ -313,6 +193,6 @@ def nested_flow(side: int, family: Family) -> Flow:
     whole: Any = flow.add(_a_rows if many else _rows, name="list", n=side)
     row: Any = flow.add(_a_row if many else _row, name="row", x=each(whole))
     item = flow.add(family.one, name="item", x=each(row))
-    part = flow.add(_a_total if many else _total, name="part", values=gather(item))
-    flow.add(_a_total if many else _total, name="total", values=gather(part))
+    part = flow.add(total_later if many else total, name="part", values=gather(item))
+    flow.add(total_later if many else total, name="total", values=gather(part))
     return flow

@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
-from random import Random
-from typing import Any
+from typing import Any, Literal
 
-from bench import floors
+from bench import floors, graphs
 from bench.floors import Dag
+from bench.graphs import COROUTINE, STEPS, SYNC, critical_path, irregular, level_barrier
 from bench.measure import Line, Scale, alternate, median, spread
 from penstock import Flow, use
 from penstock.runners.threads import ThreadRunner
 
-STEPS = 60
 THREADS = 32
 
 
@@ -24,7 +22,7 @@ def sleeping(scale: Scale) -> Iterator[Line]:
     durations, needs = irregular()
     critical = critical_path(durations, needs)
     barrier = level_barrier(durations, needs)
-    dag, flow = _both(durations, needs, _nap_by_position, _nap)
+    dag, flow = sleepers("coroutines")
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
         yield _makespan(
@@ -34,7 +32,7 @@ def sleeping(scale: Scale) -> Iterator[Line]:
             critical,
             scale.rounds,
         )
-    dag, flow = _both(durations, needs, _block_by_position, _block)
+    dag, flow = sleepers("threads")
     yield _makespan(
         f"threads ({THREADS} of them on both sides)",
         lambda: floors.threads(dag, THREADS),
@@ -65,65 +63,18 @@ async def _nap(seconds: float, **values: float) -> float:
     return seconds
 
 
-async def _nap_by_position(seconds: float, *values: float) -> float:
-    await asyncio.sleep(seconds)
-    return seconds
-
-
 def _block(seconds: float, **values: float) -> float:
     time.sleep(seconds)
     return seconds
 
 
-def _block_by_position(seconds: float, *values: float) -> float:
-    time.sleep(seconds)
-    return seconds
-
-
-def irregular() -> tuple[dict[str, float], dict[str, tuple[str, ...]]]:
-    """Seconds and needs of 60 steps, the same each time: mostly short ones, a few long ones anywhere."""
-    dice = Random(20)
-    durations: dict[str, float] = {}
-    needs: dict[str, tuple[str, ...]] = {}
-    for at in range(STEPS):
-        durations[f"s{at}"] = dice.choice((0.01, 0.02, 0.03, 0.05, 0.15))
-        before = range(max(0, at - 16), max(0, at - 3))
-        needs[f"s{at}"] = tuple(
-            [f"s{one}" for one in dice.sample(before, min(len(before), dice.randint(1, 3)))]
-        )
-    return durations, needs
-
-
-def critical_path(durations: dict[str, float], needs: dict[str, tuple[str, ...]]) -> float:
-    """Seconds of the longest path; the steps are in a topological order."""
-    end: dict[str, float] = {}
-    for step, seconds in durations.items():
-        end[step] = seconds + max((end[need] for need in needs[step]), default=0.0)
-    return max(end.values(), default=0.0)
-
-
-def level_barrier(durations: dict[str, float], needs: dict[str, tuple[str, ...]]) -> float:
-    """Seconds with any number of workers, if each level waits for the whole level before."""
-    level: dict[str, int] = {}
-    longest: dict[int, float] = {}
-    for step, seconds in durations.items():
-        mine = level[step] = 1 + max((level[need] for need in needs[step]), default=-1)
-        longest[mine] = max(longest.get(mine, 0.0), seconds)
-    return sum(longest.values())
-
-
-def _both(
-    durations: dict[str, float],
-    needs: dict[str, tuple[str, ...]],
-    by_position: Callable[..., Any],
-    by_name: Callable[..., Any],
-) -> tuple[Dag, Flow]:
-    calls: dict[str, Callable[..., Any]] = {
-        step: partial(by_position, seconds) for step, seconds in durations.items()
-    }
+def sleepers(colour: Literal["coroutines", "threads"]) -> tuple[Dag, Flow]:
+    """The graph for both sides, of steps that sleep in the event loop or block a thread."""
+    dag = graphs.dag("sleeping", STEPS, COROUTINE if colour == "coroutines" else SYNC)
+    call: Any = _nap if colour == "coroutines" else _block
     flow = Flow("sleeping")
     steps: dict[str, Any] = {}
-    for step, seconds in durations.items():
-        wires: dict[str, Any] = {f"v{at}": use(steps[need]) for at, need in enumerate(needs[step])}
-        steps[step] = flow.add(by_name, name=step, seconds=seconds, **wires)
-    return Dag(calls, needs), flow
+    for step, seconds in irregular()[0].items():
+        wires: dict[str, Any] = {f"v{at}": use(steps[need]) for at, need in enumerate(dag.needs[step])}
+        steps[step] = flow.add(call, name=step, seconds=seconds, **wires)
+    return dag, flow

@@ -1,11 +1,12 @@
 """The bench: its floors do the same work as Penstock, and every row can be measured. No time is asserted."""
 
 import asyncio
-import re
-import subprocess
+import importlib.util
 import sys
 from pathlib import Path
 from random import Random
+from time import perf_counter
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,6 +16,8 @@ from bench import (
     durable_floors,
     durable_rows,
     floors,
+    graphs,
+    makespan_rows,
     memory,
     page,
     process,
@@ -24,8 +27,6 @@ from bench import (
     traces,
 )
 from bench.measure import Line, Scale, Spread, same_values, spread
-from bench.peers import __main__ as peers
-from bench.peers import apart
 from penstock import RunOptions
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -88,10 +89,10 @@ def test_loops_that_define_make_the_same_graphs(at):
 
 
 def test_the_sleeping_graph_keeps_order_on_both_sides():
-    durations, needs = sleeping.irregular()
+    durations, needs = graphs.irregular()
     order = list(needs)
     assert all(order.index(need) < order.index(step) for step, mine in needs.items() for need in mine)
-    assert sleeping.critical_path(durations, needs) < sleeping.level_barrier(durations, needs) / 2
+    assert graphs.critical_path(durations, needs) < graphs.level_barrier(durations, needs) / 2
 
 
 # --- the traces ---------------------------------------------------------------------------------------------
@@ -120,6 +121,27 @@ def test_made_up_traces_stand_in_for_missing_ones(monkeypatch, tmp_path):
     found, about = traces.load()
     assert len(found) == 4
     assert "made up" in about
+
+
+def test_workflows_are_slept_in_order_beside_dask(monkeypatch):
+    if importlib.util.find_spec("distributed") is None:
+        pytest.skip("program missing: distributed; pip install 'penstock[dask]'")
+    naps: list[float] = []
+    trace = traces.Trace("two", {"a": 1.0, "b": 3.0, "c": 4.0}, {"a": (), "b": ("a",), "c": ()})
+    monkeypatch.setattr(makespan_rows, "load", lambda: ([trace], ""))
+    stub = SimpleNamespace(sleep=naps.append, perf_counter=perf_counter)
+    monkeypatch.setattr(makespan_rows, "time", stub)
+    lines = list(makespan_rows.makespans(TINY))
+    assert [line.must for line in lines] == [1.0, None, None]
+    assert "beside Dask 2" in lines[0].work
+    assert sorted(naps) == [0.25] * 3 + [0.75] * 3 + [1.0] * 3, "twice by Penstock, once by Dask"
+    assert [nap for nap in naps if nap < 1.0] == [0.25, 0.75] * 3
+
+
+def test_without_dask_nothing_is_slept_and_it_is_said_why(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert list(makespan_rows.makespans(TINY)) == []
+    assert "penstock[dask]" in capsys.readouterr().out
 
 
 # --- rows and page ------------------------------------------------------------------------------------------
@@ -254,85 +276,3 @@ def test_a_recorded_run_that_gives_something_else_is_noticed(room, monkeypatch):
     monkeypatch.setattr(durable_rows, "stored", lambda flow, store, **how: other)
     with pytest.raises(AssertionError, match="chain: a recorded run gives 9, then 9"):
         durable_rows.checked(shapes.flow_of(shape, shapes.COROUTINE), shape)
-
-
-@pytest.mark.parametrize("peer", peers.PEERS)
-def test_the_versions_of_peers_are_pinned_and_say_not_where_they_come_from(peer):
-    text = (peers.HERE / f"requirements-{peer}.txt").read_text("utf-8")
-    pins = [line for line in text.splitlines() if not line.startswith("#")]
-    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9a-z.]+", pin) for pin in pins), pins
-    assert any(pin.startswith(f"{peer}==") for pin in pins)
-
-
-def test_peers_can_reach_nothing_but_this_machine():
-    code = """
-import socket
-from bench.peers import apart
-
-apart.stay_here()
-for address in (("192.0.2.1", 9), ("203.0.113.7", 443)):
-    for way in ("connect", "connect_ex"):
-        try:
-            getattr(socket.socket(), way)(address)
-        except ConnectionRefusedError as error:
-            print(error)
-server = socket.create_server(("127.0.0.1", 0))
-print(socket.create_connection(server.getsockname()).getpeername()[0])
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    told = ["a peer wanted to talk to 192.0.2.1"] * 2 + ["a peer wanted to talk to 203.0.113.7"] * 2
-    assert done.stdout.splitlines() == [*told, "127.0.0.1"]
-
-
-def test_peers_see_nothing_of_the_users_settings(monkeypatch):
-    monkeypatch.setenv("LANGSMITH_API_KEY", "secret")
-    monkeypatch.setenv("DBOS_CONDUCTOR_KEY", "secret")
-    monkeypatch.setenv("LANGSMITH_TRACING", "true")
-    given = apart.environment()
-    assert "secret" not in given.values()
-    assert given["LANGSMITH_TRACING"] == "false"
-    assert given["PATH"]
-
-
-def test_a_peer_that_cannot_be_installed_is_named(room, monkeypatch, capsys):
-    def call(command, **how):
-        raise peers.Failed("no route to any registry")
-
-    monkeypatch.setattr(peers, "call", call)
-    monkeypatch.setattr(peers, "ROOT", room)
-    monkeypatch.setattr(peers, "PAGE", room / "page.md")
-    assert peers.main([]) == 1
-    assert "not measured: dbos: could not be installed: no route to any registry" in capsys.readouterr().out
-    assert not (room / "page.md").exists()
-
-
-def test_the_page_beside_others_holds_what_was_measured(room, monkeypatch, capsys):
-    def script(python, name, shape, how, steps, value):
-        us = {"raw": 200.0, "penstock": 250.0}.get(name, 1_000.0)
-        told = {"us": us, "bytes": 300.0, "journal": "wal", "sqlite": "3", "versions": {name: "9.9"}}
-        return {**told, "value": value}
-
-    monkeypatch.setattr(peers, "environment", lambda peer: room / peer)
-    monkeypatch.setattr(peers, "script", script)
-    monkeypatch.setattr(peers, "PAGE", room / "page.md")
-    assert peers.main(["--quick"]) == 0
-    assert not (room / "page.md").exists()
-    assert peers.main([]) == 0
-    text = (room / "page.md").read_text("utf-8")
-    for row in peers.ROWS:
-        assert f"| {row.work} | 200 µs | 250 µs | 1000 µs | 4.00 × (4.00–4.00) |" in text
-    assert "* dbos 9.9" in text
-    assert str(room) not in text
-
-
-def test_a_script_that_gives_something_else_is_not_measured(room, monkeypatch):
-    monkeypatch.setattr(peers, "call", lambda command, **how: '{"value": 7}\n')
-    with pytest.raises(peers.Failed, match="raw gave 7, not 8"):
-        peers.script(Path(sys.executable), "raw", "rows", "FULL", 10, 8)
-
-
-def test_why_a_command_failed_is_its_last_word():
-    with pytest.raises(peers.Failed, match=r"^ValueError: no$"):
-        peers.call([sys.executable, "-c", "raise ValueError('no')"])
-    with pytest.raises(peers.Failed, match="not done after 0 s"):
-        peers.call([sys.executable, "-c", "import time; time.sleep(60)"], seconds=0.1)

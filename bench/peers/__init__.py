@@ -1,1 +1,1 @@
-"""Others' durable engines beside Penstock, each in an environment of its own: `python -m bench.peers`."""
+"""Others' engines beside Penstock, each in an environment of its own: `python -m bench.peers`."""

@@ -9,13 +9,21 @@ import socket
 import sqlite3
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+ROOT = Path(__file__).resolve().parents[2]
+
 WARM_UP = 10
 """Steps of the run before the one that counts: it has everything imported, compiled and laid out on disk."""
+
+WORKERS = 2
+"""Processes of an engine that runs steps in processes of its own."""
+
+SLEEPERS = 16
+"""Threads, or what an engine has instead, for steps that sleep: the graph has never more than 9 at once."""
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -24,10 +32,10 @@ class Asked(NamedTuple):
     """What a script is to do: its four arguments.
 
     Attributes:
-        shape: ``chain``, ``wide``, or what the script knows besides.
+        shape: One of `bench.graphs.GRAPHS`, ``map``, or what the script knows besides.
         how: In the words of the script.
         steps: Of the run that counts.
-        path: Of the database, which is not there yet.
+        path: Of the database, which is not there yet; other files may stand beside it.
     """
 
     shape: str
@@ -65,7 +73,7 @@ def report(job: Asked, run: Callable[[], Any], distributions: tuple[str, ...]) -
 
     Args:
         job: What was asked for.
-        run: The run that counts; it gives the value of its last step.
+        run: The run that counts; it gives what `bench.graphs.outcome` makes of its values.
         distributions: Whose versions are told.
     """
     gc.collect()
@@ -83,8 +91,10 @@ def report(job: Asked, run: Callable[[], Any], distributions: tuple[str, ...]) -
     print(json.dumps(found), flush=True)
 
 
-def _journal(path: Path) -> str:
-    """The journal mode that the engine has chosen, or left."""
+def _journal(path: Path) -> str | None:
+    """The journal mode that the engine has chosen, or left; None if it has made no database there."""
+    if not path.exists():
+        return None
     db = sqlite3.connect(path)
     try:
         return str(db.execute("PRAGMA journal_mode").fetchone()[0])
@@ -92,14 +102,34 @@ def _journal(path: Path) -> str:
         db.close()
 
 
-def environment() -> dict[str, str]:
-    """The environment for a peer: nothing of the user's that it could read, and all that it offers is off."""
-    theirs = ("LANGSMITH_", "LANGCHAIN_", "LANGGRAPH_", "DBOS_", "OTEL_", "PYTHON")
+def environment(home: Path, paths: tuple[Path, ...] = ()) -> dict[str, str]:
+    """The environment of a script.
+
+    Nothing of the user's that an engine could read is in it, all that engines offer is off, and what they
+    keep they keep in the folder.
+
+    Args:
+        home: What an engine takes for the user's home.
+        paths: Where Python looks for modules, besides the repository's root.
+    """
+    theirs = (
+        *("LANGSMITH_", "LANGCHAIN_", "LANGGRAPH_", "DBOS_", "OTEL_", "PYTHON", "PREFECT_", "DAGSTER_"),
+        *("LUIGI_", "HAMILTON_", "DASK_", "RAY_", "PENSTOCK_", "XDG_"),
+    )
     kept = {name: value for name, value in os.environ.items() if not name.startswith(theirs)}
-    off = {
-        "DO_NOT_TRACK": "1",
-        "LANGCHAIN_TRACING_V2": "false",
-        "LANGSMITH_TRACING": "false",
-        "OTEL_SDK_DISABLED": "true",
-    }
-    return kept | off
+    searched = os.pathsep.join(map(str, (ROOT, *paths)))
+    return {**kept, **OFF, "HOME": str(home), "PREFECT_HOME": str(home), "PYTHONPATH": searched}
+
+
+OFF: Mapping[str, str] = {
+    "DO_NOT_TRACK": "1",
+    "HAMILTON_TELEMETRY_ENABLED": "false",
+    "LANGCHAIN_TRACING_V2": "false",
+    "LANGSMITH_TRACING": "false",
+    "OTEL_SDK_DISABLED": "true",
+    "PREFECT_LOGGING_LEVEL": "ERROR",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+"""What calls home, off; and Prefect's log, which it would send to its server, is of errors only."""

@@ -1,15 +1,17 @@
-"""DBOS on SQLite: `python -m bench.peers.dbos_run chain|wide functions|coroutines STEPS PATH`.
+"""DBOS on SQLite: `python -m bench.peers.dbos_run chain|wide|map|sleeping functions|coroutines STEPS PATH`.
 
-It has no graph: a workflow is a function that calls steps, and each call is recorded. The wide workflow
-starts all of its steps at once.
+It has no graph: a workflow is a function that calls steps, and each call is recorded. Where a graph would let
+steps run side by side, the workflow starts them so.
 """
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from dbos import DBOS
 
+from bench import graphs
 from bench.peers.apart import WARM_UP, asked, report
 
 JOB = asked()
@@ -53,23 +55,63 @@ async def one_later(x: int) -> int:
 
 
 @DBOS.step()
+async def numbers(n: int) -> list[int]:
+    return graphs.numbers(n)
+
+
+@DBOS.step()
 async def total(values: list[int]) -> int:
     return sum(values)
+
+
+@DBOS.step()
+async def sleep(seconds: float) -> float:
+    await asyncio.sleep(seconds)
+    return seconds
+
+
+@DBOS.workflow()
+async def chain_later(steps: int) -> int:
+    value = await first_later()
+    for _ in range(steps - 1):
+        value = await one_later(value)
+    return value
 
 
 @DBOS.workflow()
 async def wide(steps: int) -> int:
     value = await first_later()
-    values = await asyncio.gather(*[one_later(value) for _ in range(steps - 2)])
-    return await total(list(values))
+    return await total(list(await asyncio.gather(*[one_later(value) for _ in range(steps - 2)])))
 
 
-def run(steps: int) -> int:
+@DBOS.workflow()
+async def mapped(items: int) -> int:
+    values = await numbers(items)
+    return await total(list(await asyncio.gather(*[one_later(value) for value in values])))
+
+
+@DBOS.workflow()
+async def sleeping(steps: int) -> float:
+    """A task for each step, which waits for the tasks that it needs."""
+    durations, needs = graphs.irregular()
+    tasks: dict[str, asyncio.Task[float]] = {}
+
+    async def wait(step: str) -> float:
+        for need in needs[step]:
+            await tasks[need]
+        return await sleep(durations[step])
+
+    for step in needs:
+        tasks[step] = asyncio.create_task(wait(step))
+    values = dict(zip(tasks, await asyncio.gather(*tasks.values()), strict=True))
+    return float(graphs.outcome(needs, values))
+
+
+def run(steps: int) -> Any:
     if (JOB.shape, JOB.how) == ("chain", "functions"):
         return chain(steps)
-    if (JOB.shape, JOB.how) == ("wide", "coroutines"):
-        return asyncio.run(wide(steps))
-    raise SystemExit(f"no {JOB.shape} of {JOB.how} here")
+    workflow = {"chain": chain_later, "wide": wide, "map": mapped, "sleeping": sleeping}[JOB.shape]
+    return asyncio.run(workflow(steps))
 
 
 DBOS.launch()
