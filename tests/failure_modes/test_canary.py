@@ -91,6 +91,9 @@ def test_the_search_finds_what_is_there(tmp_path: Path) -> None:
     assert sorted(path.name for path in sightings(tmp_path)) == ["pickled", "plain"]
     for name in ("deep/plain", "pickled"):  # what is left of all tests is searched too
         (tmp_path / name).unlink()
-    with subprocess.Popen([sys.executable, "-c", "input()", CANARY], stdin=subprocess.PIPE) as one:
+    code, pipe = "print(flush=True); input()", subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code, CANARY], stdin=pipe, stdout=pipe) as one:
+        assert one.stdout is not None
+        one.stdout.readline()  # a process that has only just begun has no command line yet
         assert any("cmdline" in seen for seen in processes())
         one.communicate(b"\n")
